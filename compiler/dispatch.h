@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef MPLEX_DISPATCH_H
+#define MPLEX_DISPATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "plan.h"
+
+/*
+ * How the tags of one listener are looked up: the code shape, and its tables where it has any.
+ */
+struct dispatch;
+
+/*
+ * Chooses the shape for a listener's routes and builds its tables. Deterministic. Returns 0,
+ * -E2BIG when the choice was forced (DISPATCH_CHAIN) and the table is too large for it, -ENOMEM,
+ * or -ENOSPC when no perfect hash was found (which no known table brings about). On failure
+ * *dispatch is untouched. Free with dispatch_free.
+ */
+int dispatch_make(const struct listener *listener, enum dispatch_choice choice,
+		  struct dispatch **dispatch);
+
+void dispatch_free(struct dispatch *dispatch);
+
+/*
+ * Writes the tables and this function, straight-line BPF C:
+ *
+ *	static __always_inline bool route_NAME(const __u8 *tag, struct verdict *verdict)
+ *
+ * tag points at tag.length readable bytes (packet, unaligned). Where the tag has a route it sets
+ * verdict->port (host order) and, if count_routes, verdict->counter to ROUTE_COUNTERS_BASE + the
+ * route's number, and returns true; else it returns false and leaves *verdict as it was. The base
+ * is the enum constant NAME_ROUTES (name in capitals), which the caller emits before.
+ */
+void dispatch_emit(const struct dispatch *dispatch, bool count_routes, FILE *out);
+
+/* One paragraph for --explain: shape, why, table bytes, expected cost. */
+void dispatch_explain(const struct dispatch *dispatch, FILE *out);
+
+#endif

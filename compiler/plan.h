@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The plan: every decision about the program, made before the first line of it is written.
+ *
+ * Which parts of the templates the rules need, which code shape each tag table gets, and where each
+ * counter stands. Emission reads the plan and decides nothing.
+ */
+#ifndef MPLEX_PLAN_H
+#define MPLEX_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "rules.h"
+
+struct diagnostics;
+struct dispatch;
+
+enum dispatch_choice {
+	DISPATCH_AUTO,
+	DISPATCH_CHAIN,
+	DISPATCH_HASH,
+};
+
+/* More routes than this are counted one by one only when asked to. */
+enum { COUNTED_ROUTES_MAX = 1024 };
+
+struct plan_options {
+	enum dispatch_choice dispatch;
+	bool count_routes; /* --counters=route */
+};
+
+struct listener_plan {
+	const struct listener *listener;
+	struct dispatch *dispatch; /* how its tags are looked up */
+	bool count_routes;
+	uint32_t counters;	 /* index of its first reason */
+	uint32_t route_counters; /* index of its first route, where count_routes */
+};
+
+struct plan {
+	const struct rules *rules;
+	struct listener_plan *listeners; /* rules->listener_count */
+	bool tcp, udp;			 /* some listener has it */
+	bool ipv4, ipv6;		 /* some listener has such addresses */
+	bool tracked, stateless;	 /* some udp listener has such replies */
+	uint32_t counter_count;
+};
+
+/*
+ * Plans the program for the rules, which must outlive the plan. What the rules ask for and cannot
+ * have (a chain of too many tags) is added to diagnostics. Returns 0, -EINVAL or -ENOMEM; on
+ * failure *plan is untouched. Free with plan_free.
+ */
+int plan_make(const struct rules *rules, const struct plan_options *options,
+	      struct diagnostics *diagnostics, struct plan *plan);
+
+void plan_free(struct plan *plan);
+
+/* --explain: what was chosen, why and at what cost, for people. */
+void plan_explain(const struct plan *plan, FILE *out);
+
+#endif
