@@ -13,6 +13,11 @@
  */
 struct dispatch;
 
+/* More patterns than this cannot be compared one after the other: clang gives up. */
+enum {
+	CHAIN_MAX = 128
+};
+
 /*
  * Chooses the shape for a listener's routes and builds its tables. Deterministic. Returns 0,
  * -E2BIG when the choice was forced (DISPATCH_CHAIN) and the table is too large for it, -ENOMEM,
