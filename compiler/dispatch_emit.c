@@ -8,6 +8,9 @@
  * Tables with two bytes of a port beside a tag of eight would waste six on alignment. That does not
  * matter while a table fits the first-level cache, where one line brings tag and port together; a
  * larger table is split into arrays.
+ *
+ * The tables name their section, because clang puts a constant of 16 or 32 bytes into a section for
+ * merging, .rodata.cst16 or .rodata.cst32, for which libbpf makes no map.
  */
 #include <ctype.h>
 #include <string.h>
@@ -181,8 +184,8 @@ static bool zero_guard(const struct emitter *e, const struct stage *stage, uint3
 static void write_array(const struct emitter *e, const char *type, const char *suffix,
 			const char *dimension)
 {
-	fprintf(e->out, "static const %s %s_%s[%s_SLOTS]%s = {\n", type, e->name, suffix,
-		e->capitals, dimension);
+	fprintf(e->out, "static const %s %s_%s[%s_SLOTS]%s SEC(\".rodata\") = {\n", type, e->name,
+		suffix, e->capitals, dimension);
 }
 
 static void write_key_dimension(const struct emitter *e, char dimension[static 16])
@@ -236,7 +239,7 @@ static void write_rows(const struct emitter *e, const struct stage *stage, bool 
 
 static void write_displacements(const struct emitter *e, const struct stage *stage)
 {
-	fprintf(e->out, "static const __u16 %s_displacements[%u] = {", e->name,
+	fprintf(e->out, "static const __u16 %s_displacements[%u] SEC(\".rodata\") = {", e->name,
 		stage->hash.bucket_count);
 	for (uint32_t at = 0; at < stage->hash.bucket_count; at++)
 		fprintf(e->out, at % 16 ? " %u," : "\n\t%u,", stage->hash.displacements[at]);
@@ -266,7 +269,7 @@ static void write_tables(const struct emitter *e, const struct stage *stage)
 	fprintf(e->out, "static const struct {\n\t%s tag%s;\n\t__u16 port;\n", type, dimension);
 	if (e->count_routes)
 		fputs("\t__u16 route;\n", e->out);
-	fprintf(e->out, "} %s_slots[%s_SLOTS] = {\n", e->name, e->capitals);
+	fprintf(e->out, "} %s_slots[%s_SLOTS] SEC(\".rodata\") = {\n", e->name, e->capitals);
 	write_rows(e, stage, true, true, e->count_routes);
 }
 
