@@ -72,6 +72,14 @@ class Wire:
                 return packet
         return None
 
+    def arrives(self, data, timeout=2.0):
+        """Whether exactly this frame comes within the time."""
+        end = time.monotonic() + timeout
+        while (seen := self._next(max(end - time.monotonic(), 0.001))) is not None:
+            if seen == data:
+                return True
+        return False
+
     def frames(self, match, timeout=SETTLED):
         """All frames that match and come within the time."""
         end = time.monotonic() + timeout
