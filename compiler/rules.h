@@ -73,7 +73,8 @@ struct place {
 };
 
 /*
- * The tags a route stands for. value, mask and last have tag.length significant bytes, the rest 0.
+ * The tags a route stands for. value, mask and last have tag.length significant bytes, the rest 0;
+ * last is all 0 where it means nothing.
  *
  * PATTERN_EXACT: the tag equals value. mask is all ones.
  * PATTERN_MASK:  tag & mask equals value (value has no bit outside mask).
@@ -132,6 +133,7 @@ struct test {
 	size_t at_count;
 	struct action expect; /* ACTION_ROUTE with a port, ACTION_PASS or ACTION_REFUSE */
 	struct place place;
+	uint32_t line; /* of the place, from 1 */
 };
 
 struct listener {
@@ -163,7 +165,8 @@ struct listener {
 struct rules {
 	struct listener *listeners; /* sorted by name, at least one */
 	size_t listener_count;
-	const char *file;   /* the rule file's name without its folders */
+	const char *file;   /* the rule file's name without its folders; letters, digits, '.', '_',
+			       '-', '+', '<' and '>' as they are, any other byte as '_' */
 	uint8_t sha256[32]; /* of the rule file's bytes */
 	void *arena;	    /* owns everything above */
 };
