@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Real clients: ordinary sockets of the client's namespace."""
 
+import collections
 import itertools
 import socket
+import struct
 
 from lib.netns import FAMILY, SERVER
 
@@ -93,3 +95,18 @@ def ask_udp(namespace, version, port, data, *, address=None, timeout=5, sock=Non
     server, echo = answer.split(b"\n", 1)
     assert echo == data, "the echo differs"
     return int(server), source[1]
+
+
+TcpInfo = collections.namedtuple(
+    "TcpInfo", "timestamps sack window_scale ecn send_scale receive_scale send_mss announced_mss")
+
+
+def tcp_info(sock):
+    """What the two ends of a connection agreed on, from TCP_INFO (linux/tcp.h)."""
+    data = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    options, scales = data[5], data[6]
+    words = struct.unpack_from("=20I", data, 8)
+    return TcpInfo(timestamps=bool(options & 1), sack=bool(options & 2),
+                   window_scale=bool(options & 4), ecn=bool(options & 8),
+                   send_scale=scales & 15, receive_scale=scales >> 4,
+                   send_mss=words[2], announced_mss=words[19])
