@@ -37,6 +37,9 @@ enum {
 	IPV6_FRAGMENT = 44,
 	IPV6_AUTHENTICATION = 51,
 	IPV6_DESTINATION = 60,
+	IPV6_MOBILITY = 135,
+	IPV6_HIP = 139,
+	IPV6_SHIM6 = 140,
 	IPV6_FRAGMENT_OFFSET = 0xfff8,
 	IPV6_MORE_FRAGMENTS = 0x0001,
 
@@ -157,6 +160,9 @@ static bool parse_ipv6(struct packet *packet)
 		case IPV6_HOP_BY_HOP:
 		case IPV6_ROUTING:
 		case IPV6_DESTINATION:
+		case IPV6_MOBILITY:
+		case IPV6_HIP:
+		case IPV6_SHIM6:
 			size = ((size_t)header[1] + 1) * 8;
 			break;
 		case IPV6_AUTHENTICATION:
@@ -570,7 +576,7 @@ struct options {
 	bool has_mss, has_window_scale, has_sack, has_timestamps;
 	uint16_t mss;
 	uint8_t window_scale;
-	uint32_t timestamp;
+	uint32_t timestamp, timestamp_echo;
 };
 
 struct segment {
@@ -614,6 +620,7 @@ static struct options parse_options(const uint8_t *bytes, size_t length)
 		} else if (kind == OPTION_TIMESTAMPS && size == 10) {
 			options.has_timestamps = true;
 			options.timestamp = get32(bytes + i + 2);
+			options.timestamp_echo = get32(bytes + i + 6);
 		}
 	}
 	return options;
@@ -741,12 +748,19 @@ static bool offers_window_scale(const struct host *host)
 
 /* Row "SYN": a SYN-ACK that carries the cookie. */
 
+/* What a cookie can say of the client's MSS, by address family. */
+static const uint16_t *cookie_mss(uint8_t family)
+{
+	static const uint16_t ipv4[] = {536, 1300, 1460, 8960}, ipv6[] = {536, 1220, 1440, 8940};
+
+	return family == 4 ? ipv4 : ipv6;
+}
+
 static uint8_t cookie_options(const struct host *host, const struct segment *segment)
 {
-	static const uint16_t tables[2][4] = {{536, 1300, 1460, 8960}, {536, 1220, 1440, 8940}};
-	bool ipv4 = segment->tuple.family == 4;
-	const uint16_t *table = tables[!ipv4];
+	const uint16_t *table = cookie_mss(segment->tuple.family);
 	const struct options *options = &segment->options;
+	bool ipv4 = segment->tuple.family == 4;
 	uint16_t mss = options->has_mss ? options->mss : ipv4 ? 536 : 1220;
 	uint8_t bits = 0;
 
@@ -766,10 +780,21 @@ static uint8_t cookie_options(const struct host *host, const struct segment *seg
 	return bits;
 }
 
+/* A packet with VLAN tags, or from a link-local address, goes back where it came from. */
+static bool is_routed(const struct packet *packet)
+{
+	bool link_local = packet->family == 6 && packet->source[0] == 0xfe &&
+			  (packet->source[1] & 0xc0) == 0x80;
+
+	return packet->ip == ETHERNET_HEADER && !link_local;
+}
+
 static int answer_syn(const struct host *host, const struct situation *situation,
 		      const struct segment *segment, struct outcome *outcome, uint8_t *result)
 {
-	if (situation->way_back.other_interface) {
+	bool routed = is_routed(segment->packet);
+
+	if (routed && situation->way_back.other_interface) {
 		outcome->reason = "no-way-back";
 		outcome->verdict = VERDICT_DROP;
 		return 0;
@@ -790,8 +815,9 @@ static int answer_syn(const struct host *host, const struct situation *situation
 		.ack = segment->seq + 1,
 		.window = announced_window(host),
 		.options_length = sizeof(answer.options),
-		.next_hop = situation->way_back.neighbour_known ? situation->way_back.next_hop
-								: segment->packet->frame + 6,
+		.next_hop = routed && situation->way_back.neighbour_known
+				    ? situation->way_back.next_hop
+				    : segment->packet->frame + 6,
 	};
 	uint16_t mss = segment->tuple.family == 4 ? host->mss_v4 : host->mss_v6;
 
@@ -836,7 +862,7 @@ static void answer_ack(const struct host *host, const struct situation *situatio
 		if (!answer.window)
 			answer.window = 1;
 	}
-	if (segment->options.has_timestamps) {
+	if (segment->options.has_timestamps && host->timestamps) {
 		answer.options[0] = answer.options[1] = OPTION_NOP;
 		put_timestamps(answer.options + 2, situation, segment);
 		answer.options_length = 12;
@@ -915,6 +941,30 @@ static void end_time_wait(const struct situation *situation, const struct segmen
 	pass(outcome, "time-wait");
 }
 
+static struct binding make_binding(const struct host *host, const struct segment *segment)
+{
+	uint32_t cookie = segment->ack - 1;
+	uint8_t scale = (cookie & COOKIE_WINDOW_SCALE) >> COOKIE_WINDOW_SCALE_SHIFT;
+	struct binding binding = {
+		.isn = segment->seq - 1,
+		.mss = cookie_mss(segment->tuple.family)[cookie & COOKIE_MSS],
+		.scaling = scale != WINDOW_SCALE_NONE,
+		.sack = cookie & COOKIE_SACK,
+		.ecn = cookie & COOKIE_ECN,
+		.timestamps = segment->options.has_timestamps && host->timestamps,
+	};
+
+	if (binding.scaling) {
+		binding.client_scale = scale;
+		binding.server_scale = host->window_scale;
+	}
+	if (binding.timestamps) {
+		binding.tsval = segment->options.timestamp;
+		binding.tsecr = segment->options.timestamp_echo;
+	}
+	return binding;
+}
+
 /* Row "cookie valid for seq-1, data": the first segment of a connection. */
 static void first_data(const struct host *host, const struct situation *situation,
 		       const struct segment *segment, struct outcome *outcome, uint8_t *result)
@@ -946,6 +996,8 @@ static void first_data(const struct host *host, const struct situation *situatio
 		return;
 	}
 	outcome->port = action_port(outcome->listener, &judgement.action);
+	outcome->binds = true;
+	outcome->binding = make_binding(host, segment);
 }
 
 /* A newer connection may take the tuple of one in TIME_WAIT (RFC 6191). */
@@ -953,7 +1005,7 @@ static bool is_newer(const struct situation *situation, const struct segment *se
 {
 	if (after(segment->seq, situation->socket.rcv_nxt))
 		return true;
-	return segment->options.has_timestamps && situation->socket.timestamps &&
+	return segment->options.has_timestamps && situation->socket.ts_recent &&
 	       after(segment->options.timestamp, situation->socket.ts_recent);
 }
 
@@ -1001,8 +1053,6 @@ static int tcp(const struct host *host, const struct situation *situation,
 
 	if (binds && data) {
 		first_data(host, situation, segment, outcome, result);
-	} else if (time_wait) {
-		pass(outcome, "established");
 	} else if (binds && kind & TCP_FIN) {
 		outcome->reason = "close";
 		answer_ack(host, situation, segment, TCP_FIN | TCP_ACK, segment->ack - 1, outcome,
@@ -1012,6 +1062,8 @@ static int tcp(const struct host *host, const struct situation *situation,
 	} else if (probe_right && probe_age <= COOKIE_BINDS && segment->payload.length <= 1) {
 		outcome->reason = "keepalive";
 		answer_ack(host, situation, segment, TCP_ACK, segment->ack - 1, outcome, result);
+	} else if (time_wait) {
+		pass(outcome, "established");
 	} else if (pending_is_fresh(situation)) {
 		pass(outcome, "pending");
 	} else if ((right && age > COOKIE_BINDS) || (probe_right && probe_age > COOKIE_BINDS)) {
@@ -1032,8 +1084,10 @@ int interpret(const struct rules *rules, const struct host *host, const struct s
 	int err = 0;
 
 	memcpy(result, frame, length);
-	if (parse(frame, length, &packet))
+	if (parse(frame, length, &packet)) {
 		o.listener = find_listener(rules, host, &packet);
+		o.bytes = o.listener ? packet.end - packet.ip : 0;
+	}
 	if (!o.listener) {
 		/* Not ours. */
 	} else if (packet.first_fragment) {

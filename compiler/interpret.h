@@ -10,15 +10,22 @@
  *
  * Where the documents leave a choice, this is the one taken:
  * - VLAN tags are 0x8100 and 0x88a8, in any order. A frame with a third is not ours.
- * - IPv6 extension headers walked over are hop-by-hop, routing, fragment, destination options and
- *   authentication; every other one ends the walk, and the packet is not ours. Every one counts
- *   towards the eight, an atomic fragment header, too.
+ * - IPv6 extension headers walked over are hop-by-hop, routing, fragment, authentication,
+ *   destination options, mobility, HIP and Shim6; every other one ends the walk, and the packet is
+ *   not ours. Every one counts towards the eight, an atomic fragment header, too.
  * - A first fragment is `fragment` even where its lengths contradict each other, which they do.
  * - "Port bytes were read" speaks of the frame, not of the IP length: a frame with port bytes in
  *   its padding is ours, and malformed.
  * - Header checksums are not verified: the kernel does that behind the program, and a checksum
  *   that the sender left to its network card would not hold yet.
  * - A tcp packet that needs the key and finds none is `no-key` whatever it carries.
+ * - In TIME_WAIT a segment whose cookie binds is treated as without: its handshake is absorbed, its
+ *   probe and its FIN are answered. The kernel would answer them out of the old connection. Only
+ *   data that would bind ends the state first.
+ * - An ACK carries a timestamp if the segment did and the constant allows it: else none was agreed.
+ * - A packet with VLAN tags, or from an IPv6 link-local address, is answered to its sender: the
+ *   route that the host knows is another interface's, or it is the sender's already.
+ * - The bytes that are counted are those of the IP packet, by its own account.
  */
 #ifndef MPLEX_INTERPRET_H
 #define MPLEX_INTERPRET_H
@@ -63,8 +70,7 @@ struct situation {
 		enum socket_state state;
 		/* SOCKET_TIME_WAIT only */
 		uint32_t rcv_nxt;
-		bool timestamps; /* the connection had them */
-		uint32_t ts_recent;
+		uint32_t ts_recent; /* the client's last timestamp, 0 if it sent none */
 	} socket;
 	struct {
 		bool present;	/* the tuple has an entry */
@@ -86,13 +92,25 @@ enum verdict {
 	VERDICT_REDIRECT,
 };
 
+/* What the hand-over of a connection to its server takes. */
+struct binding {
+	uint32_t isn; /* the client's */
+	uint16_t mss; /* the client's, as the cookie remembers it */
+	bool scaling, sack, ecn, timestamps;
+	uint8_t client_scale, server_scale; /* where scaling */
+	uint32_t tsval, tsecr;		    /* of the segment, where timestamps */
+};
+
 struct outcome {
 	enum verdict verdict;
 	const char *reason;		 /* as counted, or NULL for a packet that is not ours */
 	const struct listener *listener; /* NULL for a packet that is not ours */
 	const struct route *route;	 /* of a message that has one, else NULL */
 	uint16_t port; /* the local port whose server gets the message, 0 where none does */
+	bool binds;    /* the message opens a tcp connection; then binding says which */
+	struct binding binding;
 	size_t length; /* of the frame afterwards */
+	size_t bytes;  /* counted */
 };
 
 /* No answer is longer: Ethernet, two VLAN tags, IPv6, TCP with 20 bytes of options. */

@@ -327,10 +327,15 @@ static void tcp6(uint8_t flags, uint32_t seq, uint32_t ack, const void *options,
 static void run(void)
 {
 	struct rules rules = {.listeners = &listener, .listener_count = 1, .file = "test.yaml"};
+	/* Memory of its own and just as long, so that a sanitizer sees a read behind the end. */
+	uint8_t *bytes = malloc(frame.length + 1);
 
+	assert_non_null(bytes);
+	memcpy(bytes + 1, frame.bytes, frame.length);
 	memset(result, 0xee, sizeof(result));
-	assert_int_equal(0, interpret(&rules, &host, &situation, frame.bytes, frame.length,
-				      &outcome, result));
+	assert_int_equal(
+		0, interpret(&rules, &host, &situation, bytes + 1, frame.length, &outcome, result));
+	free(bytes);
 }
 
 static void expect_untouched(void)
@@ -477,6 +482,8 @@ static void test_foreign_mac(void **state)
 	host = our_host();
 	memset(frame.bytes, 0xff, 6); /* groups: udp alone */
 	expect_udp("routed", 5001);
+	memcpy(frame.bytes, (uint8_t[]){1, 0, 0x5e, 0, 0, 1}, 6);
+	expect_udp("routed", 5001);
 	tcp4(SYN, 1, 0, NULL, 0);
 	frame.bytes[0] = 1;
 	expect_not_ours();
@@ -570,7 +577,7 @@ static void test_ipv4_headers(void **state)
 
 static void test_ipv6_extension_headers(void **state)
 {
-	static const uint8_t walked[] = {0, 43, 60, 51, 44};
+	static const uint8_t walked[] = {0, 43, 60, 51, 44, 135, 139, 140};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(walked); i++) {
@@ -793,6 +800,30 @@ static void test_innermost_pattern(void **state)
 	expect_udp("routed", 2);
 }
 
+/* Sizes are those of numbers in the base and order of the tag's type. */
+static void test_innermost_number(void **state)
+{
+	struct route routes[] = {
+		{.pattern = {PATTERN_RANGE, {0x00, 0x01, 0}, "\xff\xff\xff", {0x00, 0x03, 0}},
+		 .port = 1}, /* big 0x000100..0x000300, little 0x000100..0x000300 */
+		{.pattern = {PATTERN_RANGE, {0x00, 0x02, 0}, "\xff\xff\xff", {0x00, 0x02, 1}},
+		 .port = 2}, /* big 0x000200..0x000201, little 0x000200..0x010200 */
+	};
+
+	(void)state;
+	listener.tag.type = TAG_UINT;
+	listener.routes = routes;
+	listener.route_count = 2;
+	udp4(290, "");
+	frame.bytes[frame.transport + 8 + 21] = 2;
+	set_checksum();
+	expect_udp("routed", 2);
+	listener.tag.order = ORDER_LITTLE;
+	expect_udp("routed", 1);
+	listener.tag.type = TAG_HEX; /* which knows no order */
+	expect_udp("routed", 2);
+}
+
 static void test_udp_checksum(void **state)
 {
 	(void)state;
@@ -978,6 +1009,8 @@ static void test_syn_options(void **state)
 		{{3, 4, 1, 1, 4, 2}, COOKIE_SACK | 15 << 2}, /* of another length: skipped */
 		{{30, 11, 3, 3, 1, 4, 2}, 15 << 2},	     /* unknown, skipped */
 		{{30, 5, 3, 3, 1, 4, 2}, COOKIE_SACK | 15 << 2},
+		{{30, 2, 30, 3, 1, 30, 4, 35, 200}, 15 << 2},	 /* of lengths that others have */
+		{{4, 3, 2, 2, 5, 8, 4, 5, 100}, 15 << 2},	 /* of kinds that others have */
 		{{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 3}, 15 << 2}, /* beyond the header */
 		{{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4}, 15 << 2}, /* its length too */
 		{{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 2}, COOKIE_SACK | 15 << 2},
@@ -993,8 +1026,6 @@ static void test_syn_options(void **state)
 
 static void test_syn_answer_headers(void **state)
 {
-	static const uint8_t hop[6] = {2, 0, 0, 0, 0, 0x33};
-
 	(void)state;
 	/* IPv4 options go, VLAN tags stay, a known neighbour is the next hop. */
 	ethernet(0x0800);
@@ -1004,12 +1035,6 @@ static void test_syn_answer_headers(void **state)
 	add_zeros(6);
 	finish();
 	expect_answer("syn", 40, SYN | ACK);
-	situation.way_back.neighbour_known = true;
-	memcpy(situation.way_back.next_hop, hop, 6);
-	expect(VERDICT_TX, "syn");
-	assert_memory_equal(hop, result, 6);
-	situation.way_back.other_interface = true;
-	expect_drop("no-way-back");
 
 	/* So do IPv6 extension headers; the flow label stays. */
 	reset_state(NULL);
@@ -1029,6 +1054,38 @@ static void test_syn_answer_headers(void **state)
 	assert_memory_equal(CLIENT_V6, result + 38, 16);
 	assert_int_equal(0xffff, transport_sum(result, 14, 54, outcome.length));
 	assert_int_equal(1440, at16(result + 54 + 22));
+}
+
+static void test_way_back(void **state)
+{
+	static const uint8_t hop[6] = {2, 0, 0, 0, 0, 0x33};
+
+	(void)state;
+	situation.way_back.neighbour_known = true;
+	memcpy(situation.way_back.next_hop, hop, 6);
+	tcp4(SYN, ISN, 0, NULL, 0);
+	expect(VERDICT_TX, "syn");
+	assert_memory_equal(hop, result, 6);
+	assert_memory_equal(OUR_MAC, result + 6, 6);
+	situation.way_back.other_interface = true;
+	expect_drop("no-way-back");
+	tcp6(SYN, ISN, 0, NULL, 0);
+	expect_drop("no-way-back");
+
+	/* Not asked: link-local, and VLAN tags. */
+	memcpy(frame.bytes + frame.ip + 8, (uint8_t[]){0xfe, 0x80}, 2);
+	expect(VERDICT_TX, "syn");
+	assert_memory_equal(CLIENT_MAC, result, 6);
+	ethernet(0x0800);
+	vlan(0x8100, 5);
+	ipv4(6, NULL, 0);
+	tcp_header(5000, SYN, ISN, 0, NULL, 0);
+	finish();
+	expect_answer("syn", 40, SYN | ACK);
+
+	/* Nor for anything but a SYN. */
+	segment(ACK, ISN, 0, 0, "");
+	expect_answer("keepalive", 20, ACK);
 }
 
 static void test_unset_constants(void **state)
@@ -1114,6 +1171,46 @@ static void test_first_segment(void **state)
 	/* The three counter bits, so also an hour ago. */
 	segment(ACK, ISN + 1, 8, 290, "600");
 	expect_drop("stray");
+}
+
+static void test_binding(void **state)
+{
+	static const uint8_t timestamps[] = {1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8};
+
+	(void)state;
+	segment(ACK, ISN + 1, 0, 290, "600"); /* cookie 0x5d: SACK, scale 7, MSS 1 */
+	expect_pass("routed", 5001);
+	assert_true(outcome.binds);
+	assert_int_equal(ISN, outcome.binding.isn);
+	assert_int_equal(1300, outcome.binding.mss);
+	assert_true(outcome.binding.scaling);
+	assert_int_equal(7, outcome.binding.client_scale);
+	assert_int_equal(7, outcome.binding.server_scale);
+	assert_true(outcome.binding.sack);
+	assert_false(outcome.binding.ecn);
+	assert_false(outcome.binding.timestamps);
+	assert_int_equal(20 + 20 + 290, outcome.bytes);
+
+	ethernet(0x0800);
+	ipv4(6, NULL, 0);
+	tcp_header(5000, ACK, ISN + 1, cookie(ISN, 1, COOKIE_ECN | 15 << 2 | 3) + 1, timestamps,
+		   sizeof(timestamps));
+	message(290, 20, "600");
+	finish();
+	expect_pass("routed", 5001);
+	assert_int_equal(8960, outcome.binding.mss);
+	assert_false(outcome.binding.scaling);
+	assert_false(outcome.binding.sack);
+	assert_true(outcome.binding.ecn);
+	assert_true(outcome.binding.timestamps);
+	assert_int_equal(0x01020304, outcome.binding.tsval);
+	assert_int_equal(0x05060708, outcome.binding.tsecr);
+	host.timestamps = false;
+	expect_pass("routed", 5001);
+	assert_false(outcome.binding.timestamps);
+	segment(ACK, ISN + 1, 0, 0, "");
+	expect_drop("handshake");
+	assert_false(outcome.binds);
 }
 
 static void test_refused_first_segment(void **state)
@@ -1210,6 +1307,8 @@ static void test_keepalive(void **state)
 	assert_memory_equal(TS, tcp + 20, 4);
 	assert_int_equal((uint32_t)(situation.now / MS), at32(tcp + 24));
 	assert_int_equal(0x1122, at32(tcp + 28));
+	host.timestamps = false;
+	expect_answer("keepalive", 20, ACK);
 }
 
 static void test_late(void **state)
@@ -1284,9 +1383,9 @@ static void test_time_wait(void **state)
 	/* or by timestamp. */
 	tcp4(SYN, 0x80001234, 0, TS, sizeof(TS));
 	situation.socket.ts_recent = 0x1121;
-	expect_pass("established", 0);
-	situation.socket.timestamps = true;
 	expect(VERDICT_TX, "syn");
+	situation.socket.ts_recent = 0; /* it had none */
+	expect_pass("established", 0);
 	situation.socket.ts_recent = 0x1122;
 	expect_pass("established", 0);
 
@@ -1310,9 +1409,17 @@ static void test_time_wait(void **state)
 	expect_answer("tag", 20, RST);
 	segment(ACK, ISN + 1, 2, 290, "600");
 	expect_pass("established", 0);
-	segment(ACK, ISN + 1, 0, 0, "");
+	segment(ACK, ISN, 2, 0, "");
 	expect_pass("established", 0);
+	segment(ACK, ISN + 1, 0, 0, "");
+	expect_drop("handshake");
+	segment(ACK | FIN, ISN + 1, 0, 0, "");
+	expect_answer("close", 20, FIN | ACK);
 	segment(ACK, ISN, 0, 1, "");
+	expect_answer("keepalive", 20, ACK);
+	situation.pending.present = true;
+	situation.pending.bound = situation.now;
+	segment(ACK, ISN + 291, 0, 290, "600");
 	expect_pass("established", 0);
 	segment(RST | ACK, ISN + 1, 0, 290, "600");
 	expect_pass("established", 0);
@@ -1342,15 +1449,18 @@ int main(void)
 		TEST(test_require),
 		TEST(test_otherwise),
 		TEST(test_innermost_pattern),
+		TEST(test_innermost_number),
 		TEST(test_udp_checksum),
 		TEST(test_cookie_vectors),
 		TEST(test_syn),
 		TEST(test_syn_mss),
 		TEST(test_syn_options),
 		TEST(test_syn_answer_headers),
+		TEST(test_way_back),
 		TEST(test_unset_constants),
 		TEST(test_stray),
 		TEST(test_first_segment),
+		TEST(test_binding),
 		TEST(test_refused_first_segment),
 		TEST(test_first_segment_lengths),
 		TEST(test_handshake_and_close),
