@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef MPLEX_RUN_CONSTANTS_H
+#define MPLEX_RUN_CONSTANTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct addresses;
+struct interface;
+struct object;
+
+/* A receive window as a SYN-ACK announces it. */
+struct window {
+	uint16_t size; /* bytes, unscaled */
+	uint8_t scale; /* shift */
+};
+
+/*
+ * The window that the kernel announces on a new connection: rmem_initial and rmem_max are the
+ * second and third number of net.ipv4.tcp_rmem, core_rmem_max is net.core.rmem_max, mss the
+ * interface's.
+ */
+struct window window_select(int64_t rmem_initial, int64_t rmem_max, int64_t core_rmem_max,
+			    uint32_t mss);
+
+/* Whether the program compares destinations with the host's own addresses. */
+bool constants_use_addresses(const struct object *object);
+
+/*
+ * Writes all constants of docs/object.md that the object has, from the interface and the sysctls.
+ * Returns 0 or -errno with a sentence.
+ */
+int constants_set(struct object *object, const struct interface *interface,
+		  const struct addresses *addresses, bool native, char *error, size_t n);
+
+/* Writes the host's addresses alone. */
+int constants_set_addresses(struct object *object, const struct addresses *addresses, char *error,
+			    size_t n);
+
+/* Draws the cookie key. */
+int constants_set_key(struct object *object, char *error, size_t n);
+
+/* Writes one constant of one byte, if the object has it. */
+int constants_set_byte(struct object *object, const char *name, uint8_t value, char *error,
+		       size_t n);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef MPLEX_RUN_LAYOUT_H
+#define MPLEX_RUN_LAYOUT_H
+
+#include <stdint.h>
+
+struct btf;
+
+/* Where a thing stands: in bytes, from the start of its structure or section. */
+struct extent {
+	uint32_t offset;
+	uint32_t size;
+};
+
+/*
+ * Finds a member of a structure by its name; type is the structure's id, typedefs and qualifiers
+ * before it are looked through. Returns 0; -ENOENT when it has none, or is no structure, or the
+ * member is a bit field, and then *out is untouched.
+ */
+int layout_member(const struct btf *btf, uint32_t type, const char *name, struct extent *out);
+
+/* Likewise, for a variable in a data section such as ".rodata". */
+int layout_variable(const struct btf *btf, const char *section, const char *name,
+		    struct extent *out);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * An object on its way from the file to the kernel: open, set constants, load.
+ *
+ * libbpf does the work. What it has to say while it tries features of the kernel is noise unless
+ * the load fails in the end, so it is kept back until then.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+
+#include "error.h"
+#include "layout.h"
+#include "object.h"
+#include "scope.h"
+
+/* The last of what libbpf said. */
+static char log_text[64 << 10];
+static size_t log_length;
+
+static int keep_log(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	int length;
+
+	if (level == LIBBPF_DEBUG)
+		return 0;
+	if (log_length > sizeof(log_text) / 2) {
+		/* The end is what matters: forget the older half. */
+		size_t keep = sizeof(log_text) / 4;
+
+		memmove(log_text, log_text + log_length - keep, keep);
+		log_length = keep;
+	}
+	length = vsnprintf(log_text + log_length, sizeof(log_text) - log_length, format, arguments);
+	if (length < 0)
+		return 0;
+	/* A verifier log can be longer than the room; its last lines are its point. */
+	if ((size_t)length >= sizeof(log_text) - log_length)
+		length = sizeof(log_text) - log_length - 1;
+	log_length += length;
+	return length;
+}
+
+/* The last lines of the log, in place. */
+static const char *log_tail(int lines)
+{
+	char *start;
+
+	while (log_length && log_text[log_length - 1] == '\n')
+		log_text[--log_length] = '\0';
+	for (start = log_text + log_length; start > log_text; start--) {
+		if (start[-1] == '\n' && !--lines)
+			break;
+	}
+	return start;
+}
+
+/*
+ * libbpf's own handler of "xdp.frags" sets the flag whatever the program's flags say, so that it
+ * could not be cleared. This one leaves it to object_load.
+ */
+static void register_xdp_section(void)
+{
+	static int handler;
+
+	if (!handler)
+		handler =
+			libbpf_register_prog_handler("xdp.frags", BPF_PROG_TYPE_XDP, BPF_XDP, NULL);
+}
+
+static int not_ours(const struct object *object, const char *why, char *error, size_t n)
+{
+	return failed(error, n, EINVAL,
+		      "%s was not made by mplexc: %s; compile a rule file with mplexc and the "
+		      "result with clang",
+		      object->path, why);
+}
+
+static int malformed(const struct object *object, const char *what, char *error, size_t n)
+{
+	return failed(error, n, EINVAL, "%s is malformed: %s; make it again with mplexc and clang",
+		      object->path, what);
+}
+
+static int read_manifest(struct object *object, char *error, size_t n)
+{
+	char why[512];
+	struct bytes section;
+	int err;
+
+	err = section_find(&object->file, ".mplex", &section, why, sizeof(why));
+	if (err == -ENOENT)
+		return not_ours(object, "it has no manifest", error, n);
+	if (err)
+		return failed(error, n, EINVAL,
+			      "%s cannot be loaded: %s; make it with mplexc and clang",
+			      object->path, why);
+	err = manifest_parse(section.data, section.size, &object->manifest, why, sizeof(why));
+	if (err == -ENOTSUP)
+		return failed(error, n, ENOTSUP, "%s is too new: %s", object->path, why);
+	return err ? malformed(object, why, error, n) : 0;
+}
+
+static struct bpf_program *find_program(const struct object *object, const char *name,
+					enum bpf_prog_type type)
+{
+	struct bpf_program *program = bpf_object__find_program_by_name(object->bpf, name);
+
+	return program && bpf_program__type(program) == type ? program : NULL;
+}
+
+/* A per-CPU array of what has members packets and bytes, or NULL. */
+static struct bpf_map *find_counters(const struct object *object, const char *name)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
+
+	if (!map || bpf_map__type(map) != BPF_MAP_TYPE_PERCPU_ARRAY ||
+	    bpf_map__key_size(map) != sizeof(__u32))
+		return NULL;
+	return map;
+}
+
+static int find_parts(struct object *object, char *error, size_t n)
+{
+	char why[512];
+	int err;
+
+	object->xdp = find_program(object, "mplex_xdp", BPF_PROG_TYPE_XDP);
+	object->ingress = find_program(object, "mplex_ingress", BPF_PROG_TYPE_SCHED_CLS);
+	object->egress = find_program(object, "mplex_egress", BPF_PROG_TYPE_SCHED_CLS);
+	object->counters = find_counters(object, "counters");
+	object->ingress_counters = find_counters(object, "ingress_counters");
+	if (!object->xdp)
+		return malformed(object, "it has no XDP program mplex_xdp", error, n);
+	if (!object->counters)
+		return malformed(object, "it has no map counters", error, n);
+	err = manifest_check_counters(
+		&object->manifest, bpf_map__max_entries(object->counters),
+		object->ingress_counters ? bpf_map__max_entries(object->ingress_counters) : 0, why,
+		sizeof(why));
+	return err ? malformed(object, why, error, n) : 0;
+}
+
+int object_open(const char *path, struct object *out, char *error, size_t n)
+{
+	/* The name of the file is no part of the names that the kernel shows. */
+	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "mplex");
+	SCOPED(object_close) struct object object = {.path = path};
+	int err;
+
+	libbpf_set_print(keep_log);
+	register_xdp_section();
+	err = file_read(path, &object.file, error, n);
+	if (!err)
+		err = read_manifest(&object, error, n);
+	if (err)
+		return err;
+	object.bpf = bpf_object__open_mem(object.file.data, object.file.size, &options);
+	if (!object.bpf) {
+		err = errno;
+		return failed(error, n, err, "%s is malformed: libbpf cannot open it: %s\n%s", path,
+			      strerror(err), log_tail(3));
+	}
+	err = find_parts(&object, error, n);
+	if (err)
+		return err;
+	*out = object;
+	memset(&object, 0, sizeof(object));
+	return 0;
+}
+
+void object_close(struct object *object)
+{
+	bpf_object__close(object->bpf);
+	manifest_free(&object->manifest);
+	free(object->file.data);
+	memset(object, 0, sizeof(*object));
+}
+
+/* The memory of a constant before the load, or NULL. */
+static char *constant(const struct object *object, const char *name, size_t *size)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, ".rodata");
+	struct extent extent;
+	char *memory;
+	size_t all;
+
+	if (!map || layout_variable(bpf_object__btf(object->bpf), ".rodata", name, &extent))
+		return NULL;
+	memory = (char *)bpf_map__initial_value(map, &all);
+	if (!memory || extent.offset > all || extent.size > all - extent.offset)
+		return NULL;
+	*size = extent.size;
+	return memory + extent.offset;
+}
+
+size_t object_constant_size(const struct object *object, const char *name)
+{
+	size_t size;
+
+	return constant(object, name, &size) ? size : 0;
+}
+
+int object_set_constant(struct object *object, const char *name, const void *value, size_t size)
+{
+	size_t room;
+	char *memory = constant(object, name, &room);
+
+	if (!memory)
+		return -ENOENT;
+	if (size > room)
+		return -EINVAL;
+	memcpy(memory, value, size);
+	memset(memory + size, 0, room - size);
+	return 0;
+}
+
+int object_load(struct object *object, bool frags, bool only_xdp, char *error, size_t n)
+{
+	__u32 flags = bpf_program__flags(object->xdp) & ~BPF_F_XDP_HAS_FRAGS;
+	int err;
+
+	bpf_program__set_flags(object->xdp, flags | (frags ? BPF_F_XDP_HAS_FRAGS : 0));
+	if (object->ingress)
+		bpf_program__set_autoload(object->ingress, !only_xdp);
+	if (object->egress)
+		bpf_program__set_autoload(object->egress, !only_xdp);
+
+	log_length = 0;
+	/* libbpf raises RLIMIT_MEMLOCK itself on kernels that still account maps to it. */
+	err = bpf_object__load(object->bpf);
+	if (err == -EPERM)
+		return failed(error, n, EPERM,
+			      "the kernel does not let this process load BPF programs; run "
+			      "mplex-run as root, outside of user namespaces\n%s",
+			      log_tail(3));
+	if (err)
+		return failed(error, n, -err,
+			      "the kernel refuses the programs of %s: %s; the end of its log "
+			      "follows\n%s",
+			      object->path, strerror(-err), log_tail(12));
+	return 0;
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What people and programs see of a running mplex. Text and JSON are made from the same rows, so
+ * that they cannot tell different things.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <jansson.h>
+
+#include "host.h"
+#include "manifest.h"
+#include "object.h"
+#include "report.h"
+#include "scope.h"
+
+enum {
+	PORTS_SHOWN = 8,     /* of a listener, in text */
+	DEFAULT_SCREEN = 24, /* lines, where the terminal does not tell */
+	DIGEST_SHOWN = 12,   /* digits of the rule file's digest, in text */
+};
+
+static size_t listener_rows(const struct manifest *manifest,
+			    const struct manifest_listener *listener)
+{
+	return listener->route_count + manifest->reason_count + manifest->ingress_reason_count;
+}
+
+/* Where routes are counted one by one they stand for the reason "routed". */
+static bool shown_by_routes(const struct manifest_listener *listener, const char *reason)
+{
+	return listener->route_count && !strcmp(reason, "routed");
+}
+
+int report_rows(const struct manifest *manifest, const struct counters *counters, struct row **out,
+		size_t *count)
+{
+	struct row *rows, *row;
+	size_t room = 0;
+
+	for (size_t i = 0; i < manifest->listener_count; i++)
+		room += listener_rows(manifest, &manifest->listeners[i]);
+	rows = row = calloc(room, sizeof(*rows));
+	if (!rows)
+		return -ENOMEM;
+
+	for (size_t i = 0; i < manifest->listener_count; i++) {
+		const struct manifest_listener *listener = &manifest->listeners[i];
+
+		for (size_t j = 0; j < listener->route_count; j++) {
+			const struct manifest_route *route = &listener->routes[j];
+
+			*row++ = (struct row){
+				.listener = listener->name,
+				.reason = "routed",
+				.route = route->tag,
+				.port = route->port,
+				.count = counters->xdp[route->counter],
+			};
+		}
+		for (size_t j = 0; j < manifest->reason_count; j++) {
+			if (shown_by_routes(listener, manifest->reasons[j]))
+				continue;
+			*row++ = (struct row){
+				.listener = listener->name,
+				.reason = manifest->reasons[j],
+				.count = counters->xdp[listener->counters + j],
+			};
+		}
+		for (size_t j = 0; counters->ingress && j < manifest->ingress_reason_count; j++)
+			*row++ = (struct row){
+				.listener = listener->name,
+				.reason = manifest->ingress_reasons[j],
+				.count = counters->ingress[i * manifest->ingress_reason_count + j],
+			};
+	}
+	*out = rows;
+	*count = row - rows;
+	return 0;
+}
+
+static void put_json(struct report *report, json_t *value)
+{
+	json_dumpf(value, report->out, JSON_COMPACT);
+	fputc('\n', report->out);
+	json_decref(value);
+}
+
+static uint32_t program_id(const struct bpf_program *program)
+{
+	struct bpf_prog_info info = {};
+	uint32_t size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) ? 0 : info.id;
+}
+
+static void add_program(json_t *programs, const struct bpf_program *program, const char *by)
+{
+	if (program)
+		json_array_append_new(
+			programs, json_pack("{s:s, s:I, s:s}", "name", bpf_program__name(program),
+					    "id", (json_int_t)program_id(program), "by", by));
+}
+
+static json_t *json_listener(const struct manifest_listener *listener)
+{
+	json_t *protocols = json_array(), *ports = json_array();
+
+	if (listener->protocols & MANIFEST_TCP)
+		json_array_append_new(protocols, json_string("tcp"));
+	if (listener->protocols & MANIFEST_UDP)
+		json_array_append_new(protocols, json_string("udp"));
+	for (size_t i = 0; i < listener->port_count; i++)
+		json_array_append_new(ports, json_integer(listener->ports[i]));
+	return json_pack("{s:s, s:o, s:i, s:o}", "name", listener->name, "protocols", protocols,
+			 "port", (int)listener->port, "ports", ports);
+}
+
+static void json_attached(struct report *report, const struct object *object, enum mode mode,
+			  const char *tc)
+{
+	const struct manifest *manifest = &object->manifest;
+	json_t *listeners = json_array(), *programs = json_array();
+
+	add_program(programs, object->xdp, "xdp");
+	add_program(programs, object->ingress, tc);
+	add_program(programs, object->egress, tc);
+	for (size_t i = 0; i < manifest->listener_count; i++)
+		json_array_append_new(listeners, json_listener(&manifest->listeners[i]));
+	put_json(report,
+		 json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:s, s:o, s:o}", "event", "attached",
+			   "interface", report->interface, "mode", mode_name(mode), "rules", "file",
+			   manifest->rules_file, "sha256", manifest->rules_sha256, "version",
+			   manifest->version, "programs", programs, "listeners", listeners));
+}
+
+static void text_listener(FILE *out, const struct manifest_listener *listener)
+{
+	bool tcp = listener->protocols & MANIFEST_TCP, udp = listener->protocols & MANIFEST_UDP;
+
+	fprintf(out, "%s: %s%s%s port %u ->", listener->name, tcp ? "tcp" : "",
+		tcp && udp ? " and " : "", udp ? "udp" : "", listener->port);
+	for (size_t i = 0; i < listener->port_count && i < PORTS_SHOWN; i++)
+		fprintf(out, "%s %u", i ? "," : "", listener->ports[i]);
+	if (listener->port_count > PORTS_SHOWN)
+		fprintf(out, ", ... (%zu ports)", listener->port_count);
+	fputc('\n', out);
+}
+
+static void text_attached(struct report *report, const struct object *object, enum mode mode,
+			  const char *tc)
+{
+	const struct manifest *manifest = &object->manifest;
+	FILE *out = report->out;
+
+	fprintf(out, "%s: rules of %s (sha256 %.*s...), compiled by mplexc %s\n", report->interface,
+		manifest->rules_file, DIGEST_SHOWN, manifest->rules_sha256, manifest->version);
+	fprintf(out, "%s: attached mplex_xdp in %s mode", report->interface, mode_name(mode));
+	if (object->ingress)
+		fprintf(out, ", mplex_ingress by %s", tc);
+	if (object->egress)
+		fprintf(out, ", mplex_egress by %s", tc);
+	fputc('\n', out);
+	for (size_t i = 0; i < manifest->listener_count; i++)
+		text_listener(out, &manifest->listeners[i]);
+}
+
+void report_attached(struct report *report, const struct object *object, enum mode mode,
+		     const struct attachment *attachment)
+{
+	if (report->form == REPORT_JSON)
+		json_attached(report, object, mode, attachment_tc(attachment));
+	else
+		text_attached(report, object, mode, attachment_tc(attachment));
+	fflush(report->out);
+}
+
+static void json_rows(struct report *report, const struct row *rows, bool final)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < report->row_count; i++) {
+		const struct row *row = &rows[i];
+		json_t *value =
+			json_pack("{s:s, s:s}", "listener", row->listener, "reason", row->reason);
+
+		if (row->route) {
+			json_object_set_new(value, "route", json_string(row->route));
+			json_object_set_new(value, "port", json_integer(row->port));
+		}
+		json_object_set_new(value, "packets", json_integer(row->count.packets));
+		json_object_set_new(value, "bytes", json_integer(row->count.bytes));
+		json_array_append_new(list, value);
+	}
+	put_json(report, json_pack("{s:s, s:s, s:b, s:o}", "event", "counters", "interface",
+				   report->interface, "final", final, "counters", list));
+}
+
+/* "600 -> 5001", or the reason. */
+static const char *outcome(const struct row *row, char *buffer, size_t size)
+{
+	if (!row->route)
+		return row->reason;
+	snprintf(buffer, size, "%s -> %u", row->route, row->port);
+	return buffer;
+}
+
+static void text_lines(struct report *report, const struct row *rows, bool final)
+{
+	char buffer[300];
+
+	for (size_t i = 0; i < report->row_count; i++) {
+		const struct row *row = &rows[i];
+		uint64_t before = report->last ? report->last[i].count.packets : 0;
+
+		if (!row->count.packets || (!final && row->count.packets == before))
+			continue;
+		fprintf(report->out, "%s %s: %" PRIu64 " packets, %" PRIu64 " bytes\n",
+			row->listener, outcome(row, buffer, sizeof(buffer)), row->count.packets,
+			row->count.bytes);
+	}
+}
+
+static unsigned screen_lines(FILE *out)
+{
+	struct winsize size;
+
+	if (ioctl(fileno(out), TIOCGWINSZ, &size) || !size.ws_row)
+		return DEFAULT_SCREEN;
+	return size.ws_row;
+}
+
+static void text_table(struct report *report, const struct row *rows, double seconds)
+{
+	unsigned room = screen_lines(report->out) - 1, hidden = 0;
+	FILE *out = report->out;
+	char buffer[300];
+
+	/* Back up over the last table and clear from there. */
+	if (report->drawn)
+		fprintf(out, "\033[%uA\033[J", report->drawn);
+	fprintf(out, "%-16s %-24s %14s %18s %12s\n", "listener", "outcome", "packets", "bytes",
+		"packets/s");
+	report->drawn = 1;
+	for (size_t i = 0; i < report->row_count; i++) {
+		const struct row *row = &rows[i];
+		uint64_t before = report->last ? report->last[i].count.packets : 0;
+
+		if (!row->count.packets)
+			continue;
+		/* What scrolled off the screen could not be drawn over. */
+		if (report->drawn + 2 > room) {
+			hidden++;
+			continue;
+		}
+		fprintf(out, "%-16s %-24s %14" PRIu64 " %18" PRIu64 " %12.0f\n", row->listener,
+			outcome(row, buffer, sizeof(buffer)), row->count.packets, row->count.bytes,
+			seconds > 0 ? (row->count.packets - before) / seconds : 0);
+		report->drawn++;
+	}
+	if (hidden) {
+		fprintf(out, "... and %u more\n", hidden);
+		report->drawn++;
+	}
+}
+
+int report_counters(struct report *report, const struct counters *counters, double seconds,
+		    bool final)
+{
+	struct row *rows;
+	int err = report_rows(report->manifest, counters, &rows, &report->row_count);
+
+	if (err)
+		return err;
+	switch (report->form) {
+	case REPORT_TABLE:
+		text_table(report, rows, seconds);
+		break;
+	case REPORT_LINES:
+		text_lines(report, rows, final);
+		break;
+	case REPORT_JSON:
+		json_rows(report, rows, final);
+		break;
+	}
+	fflush(report->out);
+	free(report->last);
+	report->last = rows;
+	return 0;
+}
+
+void report_detached(struct report *report)
+{
+	if (report->form == REPORT_JSON)
+		put_json(report, json_pack("{s:s, s:s}", "event", "detached", "interface",
+					   report->interface));
+	else
+		fprintf(report->out, "%s: detached\n", report->interface);
+	fflush(report->out);
+}
+
+void report_free(struct report *report)
+{
+	free(report->last);
+	report->last = NULL;
+}

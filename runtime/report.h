@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef MPLEX_RUN_REPORT_H
+#define MPLEX_RUN_REPORT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "attach.h"
+#include "counters.h"
+
+struct interface;
+struct manifest;
+struct object;
+
+/* How a report is written. */
+enum report_form {
+	REPORT_TABLE, /* redrawn in place, on a terminal */
+	REPORT_LINES, /* one line for each counter that moved */
+	REPORT_JSON,  /* one object a line */
+};
+
+/* One outcome of a listener. */
+struct row {
+	const char *listener;
+	const char *reason;
+	const char *route; /* the tag, or NULL */
+	uint16_t port;	   /* with a route */
+	struct count count;
+};
+
+struct report {
+	FILE *out;
+	enum report_form form;
+	const char *interface;
+	const struct manifest *manifest;
+	struct row *last; /* what was shown before, row_count of them; NULL: nothing yet */
+	size_t row_count;
+	unsigned drawn; /* lines of the table that stands on the terminal */
+};
+
+/*
+ * All outcomes that the manifest names, listener by listener, with their counts, in an order that
+ * is always the same. Returns 0 or -ENOMEM, and then *out and *count are untouched. Free *out.
+ */
+int report_rows(const struct manifest *manifest, const struct counters *counters, struct row **out,
+		size_t *count);
+
+/* Says what was attached, where and how. */
+void report_attached(struct report *report, const struct object *object, enum mode mode,
+		     const struct attachment *attachment);
+
+/*
+ * Shows the counters: in a table or lines those that are not 0, in JSON all. seconds passed since
+ * the last time. With final, lines are shown whether they moved or not. Returns 0 or -ENOMEM.
+ */
+int report_counters(struct report *report, const struct counters *counters, double seconds,
+		    bool final);
+
+/* Says that nothing is attached any more. */
+void report_detached(struct report *report);
+
+void report_free(struct report *report);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * mplex-run IFACE OBJECT: check, load, attach, watch, detach.
+ *
+ * One loop waits for the next report, for a signal to end, and for changes of the interfaces and
+ * addresses that the program was loaded for.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <linux/rtnetlink.h>
+
+#include "check.h"
+#include "constants.h"
+#include "counters.h"
+#include "error.h"
+#include "host.h"
+#include "kernel.h"
+#include "netlink.h"
+#include "object.h"
+#include "report.h"
+#include "run.h"
+#include "scope.h"
+
+/* Seconds between two reports: people look at a terminal, other outputs are kept. */
+enum {
+	TERMINAL_INTERVAL = 1,
+	LINES_INTERVAL = 10,
+};
+
+/* All that a run holds, in the order in which it came. */
+struct session {
+	const struct run_options *options;
+	struct interface interface;
+	struct object object;
+	struct addresses addresses; /* those the program was loaded with, or warned of since */
+	struct attachment attachment;
+	struct report report;
+	unsigned interval;
+	bool gone; /* the interface was removed */
+};
+
+static void scoped_session(struct session *session)
+{
+	report_free(&session->report);
+	detach(&session->attachment);
+	addresses_free(&session->addresses);
+	object_close(&session->object);
+}
+
+static void complain(const char *text)
+{
+	fprintf(stderr, "mplex-run: %s\n", text);
+}
+
+/* Everything up to the load. The object's file is read after the cheaper questions. */
+static int prepare(struct session *session, char *error, size_t n)
+{
+	const struct run_options *options = session->options;
+	int err;
+
+	err = check_rights(error, n);
+	if (!err)
+		err = host_interface(options->interface, &session->interface, error, n);
+	if (!err)
+		err = check_interface(&session->interface, error, n);
+	if (err)
+		return STATUS_FAILED;
+	err = object_open(options->object, &session->object, error, n);
+	if (err)
+		return err == -EINVAL || err == -ENOTSUP ? STATUS_BAD_OBJECT : STATUS_FAILED;
+	err = check_kernel(&session->object, error, n);
+	if (!err)
+		err = check_sysctls(&session->object, error, n);
+	if (!err)
+		err = check_xdp_free(&session->interface, error, n);
+	if (!err)
+		err = check_vlan(&session->interface, &session->object, error, n);
+	if (!err)
+		err = host_addresses(&session->interface, &session->addresses, error, n);
+	if (!err)
+		err = constants_set(&session->object, &session->interface, &session->addresses,
+				    options->mode == MODE_NATIVE, error, n);
+	return err ? STATUS_FAILED : STATUS_DONE;
+}
+
+static int load(struct session *session, char *error, size_t n)
+{
+	enum mode mode = session->options->mode;
+	/* In generic mode TC would see the frames of such a program without Ethernet header. */
+	bool frags = mode == MODE_NATIVE && kernel_has_frags();
+
+	if (check_veth(&session->interface, &session->object, mode, error, n))
+		complain(error);
+	return object_load(&session->object, frags, false, error, n) ? STATUS_FAILED : STATUS_DONE;
+}
+
+static void start_report(struct session *session)
+{
+	const struct run_options *options = session->options;
+	bool terminal = !options->json && isatty(STDOUT_FILENO);
+
+	session->report = (struct report){
+		.out = stdout,
+		.form = options->json ? REPORT_JSON
+			: terminal    ? REPORT_TABLE
+				      : REPORT_LINES,
+		.interface = session->interface.name,
+		.manifest = &session->object.manifest,
+	};
+	session->interval = options->interval ? options->interval
+			    : terminal	      ? TERMINAL_INTERVAL
+					      : LINES_INTERVAL;
+}
+
+static int report(struct session *session, bool final, char *error, size_t n)
+{
+	SCOPED(counters_free) struct counters counters = {};
+	int err = counters_read(&session->object, &counters, error, n);
+
+	if (err)
+		return err;
+	if (report_counters(&session->report, &counters, session->interval, final))
+		return failed(error, n, ENOMEM, "out of memory");
+	if (ferror(stdout))
+		return failed(error, n, EPIPE, "cannot write the counters to standard output");
+	return 0;
+}
+
+/* Looks for the end of the interface; addresses are compared as a whole afterwards. */
+static int see_change(const struct nlmsghdr *message, void *data)
+{
+	const struct ifinfomsg *link = NLMSG_DATA(message);
+	struct session *session = data;
+
+	/* A bridge says so, too, when a port leaves it, but in its own family. */
+	if (message->nlmsg_type == RTM_DELLINK && link->ifi_family == AF_UNSPEC &&
+	    (unsigned)link->ifi_index == session->interface.index)
+		session->gone = true;
+	return 0;
+}
+
+/* The addresses are constants of the loaded program: a change can only be told. */
+static void compare_addresses(struct session *session)
+{
+	SCOPED(addresses_free) struct addresses now = {};
+	char error[ERROR_SIZE];
+
+	if (!constants_use_addresses(&session->object) ||
+	    host_addresses(&session->interface, &now, error, sizeof(error)) ||
+	    addresses_equal(&now, &session->addresses))
+		return;
+	snprintf(error, sizeof(error),
+		 "the host's addresses have changed, and the rules on %s still serve those it had: "
+		 "start mplex-run again",
+		 session->interface.name);
+	complain(error);
+	addresses_free(&session->addresses);
+	session->addresses = now;
+	memset(&now, 0, sizeof(now));
+}
+
+static int handle_changes(struct session *session, int fd, char *error, size_t n)
+{
+	int err = netlink_receive(fd, see_change, session);
+
+	/* Lost messages (-ENOBUFS) may have been about us. */
+	if (err && err != -ENOBUFS)
+		return failed(error, n, -err, "cannot follow the interfaces: %s", strerror(-err));
+	if (err && !if_nametoindex(session->interface.name))
+		session->gone = true;
+	if (session->gone)
+		return failed(error, n, ENODEV,
+			      "interface %s was removed, and the programs with it: start mplex-run "
+			      "again once it is back",
+			      session->interface.name);
+	compare_addresses(session);
+	return 0;
+}
+
+/* Runs until a signal ends it (0) or something fails (-errno). */
+static int watch(struct session *session, int signals, char *error, size_t n)
+{
+	SCOPED(scoped_close) int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	SCOPED(scoped_close)
+	int changes = netlink_subscribe(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR);
+	const struct itimerspec period = {
+		.it_interval.tv_sec = session->interval,
+		.it_value.tv_sec = session->interval,
+	};
+	struct pollfd waits[] = {
+		{.fd = signals, .events = POLLIN},
+		{.fd = timer, .events = POLLIN},
+		{.fd = changes, .events = POLLIN},
+	};
+	uint64_t expired;
+	int err = 0;
+
+	if (timer < 0 || changes < 0 || timerfd_settime(timer, 0, &period, NULL))
+		return failed(error, n, EMFILE, "cannot watch %s: %s", session->interface.name,
+			      strerror(errno));
+	while (!err) {
+		if (poll(waits, 3, -1) < 0)
+			return failed(error, n, errno, "cannot wait: %s", strerror(errno));
+		if (waits[0].revents)
+			return 0;
+		if (waits[2].revents)
+			err = handle_changes(session, changes, error, n);
+		if (!err && waits[1].revents && read(timer, &expired, sizeof(expired)) > 0)
+			err = report(session, false, error, n);
+	}
+	return err;
+}
+
+/*
+ * From here on signals wait until they are read, so that what is attached is detached. A broken
+ * pipe shows in the stream instead.
+ */
+static int take_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+int run(const struct run_options *options)
+{
+	SCOPED(scoped_session)
+	struct session session = {
+		.options = options,
+		.attachment = {.xdp = -1, .ingress = -1, .egress = -1},
+	};
+	SCOPED(scoped_close) int signals = -1;
+	char error[ERROR_SIZE];
+	int status, err;
+
+	status = prepare(&session, error, sizeof(error));
+	if (!status)
+		status = load(&session, error, sizeof(error));
+	if (!status) {
+		signals = take_signals();
+		if (attach(&session.object, &session.interface, options->mode, &session.attachment,
+			   error, sizeof(error)))
+			status = STATUS_FAILED;
+	}
+	if (status) {
+		complain(error);
+		return status;
+	}
+	start_report(&session);
+	report_attached(&session.report, &session.object, options->mode, &session.attachment);
+	err = session.report.form == REPORT_TABLE ? report(&session, false, error, sizeof(error))
+						  : 0;
+	if (!err)
+		err = watch(&session, signals, error, sizeof(error));
+	detach(&session.attachment);
+	if (err)
+		complain(error);
+	/* After the end, so that nothing is left uncounted. */
+	if (err != -EPIPE && report(&session, true, error, sizeof(error)))
+		complain(error);
+	report_detached(&session.report);
+	return err ? STATUS_FAILED : STATUS_DONE;
+}
