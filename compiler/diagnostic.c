@@ -238,7 +238,7 @@ static void print_one(const struct diagnostic *diagnostic, const struct source *
 	bool somewhere = source && diagnostic->place.offset != SIZE_MAX;
 
 	fputs(bold, out);
-	show_text(source ? source->path : "mplexc", out);
+	show_text(somewhere ? source->path : "mplexc", out);
 	if (somewhere) {
 		struct position position = source_position(source, diagnostic->place.offset);
 

@@ -214,24 +214,23 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
 	return last[b_length];
 }
 
-/* The one of the names that was probably meant, or NULL. */
-static const char *nearest(const struct node *node, const char *const *names, size_t count)
+/* Whether one of the names was probably meant, and which one. */
+static bool nearest(const struct node *node, const char *const *names, size_t count, size_t *found)
 {
-	const char *found = NULL;
 	size_t best = 3;
 
 	if (node->length > KEY_WORD_MAX)
-		return NULL;
+		return false;
 	for (size_t i = 0; i < count; i++) {
 		size_t length = strlen(names[i]);
 		size_t far = distance(node->text, node->length, names[i], length);
 
 		if (far < best && far < length) {
 			best = far;
-			found = names[i];
+			*found = i;
 		}
 	}
-	return found;
+	return best < 3;
 }
 
 /* "a, b or c" */
@@ -298,9 +297,10 @@ static bool read_keys(struct reader *reader, const struct node *mapping, struct 
 				      names[i], keys[i].example);
 			else if (key->value->kind != NODE_BROKEN)
 				values[i] = key->value;
-		} else if (nearest(key, names, count)) {
+		} else if (nearest(key, names, count, &i)) {
 			error(reader, key, "unknown key '%.*s': did you mean '%s'?", SHOWN(key),
-			      nearest(key, names, count));
+			      names[i]);
+			there[i] = true;
 		} else {
 			error(reader, key, "unknown key '%.*s': the keys of %s are %s", SHOWN(key),
 			      what, list_names(names, count, " and ", list, sizeof(list)));
@@ -319,6 +319,7 @@ static int read_word(struct reader *reader, const struct node *node, const char 
 		     const char *const *names, size_t count)
 {
 	char list[200];
+	size_t near;
 
 	list_names(names, count, " or ", list, sizeof(list));
 	if (node->kind == NODE_BROKEN)
@@ -330,9 +331,9 @@ static int read_word(struct reader *reader, const struct node *node, const char 
 	for (size_t i = 0; i < count; i++)
 		if (node_is(node, names[i]))
 			return i;
-	if (nearest(node, names, count))
+	if (nearest(node, names, count, &near))
 		error(reader, node, "'%.*s' is not %s: did you mean '%s'?", SHOWN(node), what,
-		      nearest(node, names, count));
+		      names[near]);
 	else
 		error(reader, node, "'%.*s' is not %s: write %s", SHOWN(node), what, list);
 	return -1;
@@ -386,6 +387,7 @@ static uint16_t read_port(struct reader *reader, const struct node *node)
 static bool read_action(struct reader *reader, const struct node *node, struct action *action)
 {
 	static const char *const names[] = {"refuse", "pass"};
+	size_t near;
 
 	if (node->kind == NODE_SCALAR) {
 		if (node_is(node, "refuse")) {
@@ -400,9 +402,9 @@ static bool read_action(struct reader *reader, const struct node *node, struct a
 			*action = (struct action){ACTION_ROUTE, read_port(reader, node)};
 			return action->port;
 		}
-		if (nearest(node, names, COUNT(names)))
+		if (nearest(node, names, COUNT(names), &near))
 			error(reader, node, "'%.*s' is no outcome: did you mean '%s'?", SHOWN(node),
-			      nearest(node, names, COUNT(names)));
+			      names[near]);
 		else
 			error(reader, node, "'%.*s' is no outcome: write a port, refuse or pass",
 			      SHOWN(node));
