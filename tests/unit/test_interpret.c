@@ -1076,6 +1076,12 @@ static void test_way_back(void **state)
 	memcpy(frame.bytes + frame.ip + 8, (uint8_t[]){0xfe, 0x80}, 2);
 	expect(VERDICT_TX, "syn");
 	assert_memory_equal(CLIENT_MAC, result, 6);
+	frame.bytes[frame.ip + 9] = 0xbf;
+	expect(VERDICT_TX, "syn");
+	frame.bytes[frame.ip + 9] = 0xc0;
+	expect_drop("no-way-back");
+	memcpy(frame.bytes + frame.ip + 8, (uint8_t[]){0x20, 0x80}, 2);
+	expect_drop("no-way-back");
 	ethernet(0x0800);
 	vlan(0x8100, 5);
 	ipv4(6, NULL, 0);
@@ -1106,7 +1112,9 @@ static void test_unset_constants(void **state)
 	expect(VERDICT_TX, "syn");
 	assert_int_equal(64, result[14 + 7]);
 	assert_int_equal(1220, at16(result + 54 + 22));
-	memset(host.key, 0, sizeof(host.key));
+	host.key[0] = 0; /* half a key is one */
+	expect(VERDICT_TX, "syn");
+	host.key[1] = 0;
 	expect_drop("no-key");
 	tcp4(RST, ISN, 0, NULL, 0);
 	expect_drop("no-key");
@@ -1278,6 +1286,9 @@ static void test_handshake_and_close(void **state)
 	assert_int_equal(cookie(ISN, 0, 0x5d) + 1, at32(tcp + 4));
 	assert_int_equal(ISN + 2, at32(tcp + 8));
 	assert_int_equal(60000 >> 7, at16(tcp + 14));
+	tcp4(FIN | ACK, ISN + 1, cookie(ISN, 0, 15 << 2 | 3) + 1, NULL, 0);
+	tcp = expect_answer("close", 20, FIN | ACK);
+	assert_int_equal(60000, at16(tcp + 14));
 }
 
 static void test_keepalive(void **state)
@@ -1300,7 +1311,7 @@ static void test_keepalive(void **state)
 	assert_int_equal(1, at16(tcp + 14));
 
 	/* No scaling in force; a timestamp is answered. */
-	tcp4(ACK, ISN, cookie(ISN, 0, 15 << 2) + 1, TS, sizeof(TS));
+	tcp4(ACK, ISN, cookie(ISN, 0, 15 << 2 | 3) + 1, TS, sizeof(TS));
 	host.window = 60000;
 	tcp = expect_answer("keepalive", 32, ACK);
 	assert_int_equal(60000, at16(tcp + 14));
@@ -1309,6 +1320,9 @@ static void test_keepalive(void **state)
 	assert_int_equal(0x1122, at32(tcp + 28));
 	host.timestamps = false;
 	expect_answer("keepalive", 20, ACK);
+	host.timestamps = true;
+	tcp4(ACK, ISN, cookie(ISN, 0, 15 << 2) + 1, "\x1e\x0a\0\0\0\0\0\0\0", 12);
+	expect_answer("keepalive", 20, ACK); /* another option of the same length */
 }
 
 static void test_late(void **state)
