@@ -1321,7 +1321,7 @@ static void test_keepalive(void **state)
 	host.timestamps = false;
 	expect_answer("keepalive", 20, ACK);
 	host.timestamps = true;
-	tcp4(ACK, ISN, cookie(ISN, 0, 15 << 2) + 1, "\x1e\x0a\0\0\0\0\0\0\0", 12);
+	tcp4(ACK, ISN, cookie(ISN, 0, 15 << 2) + 1, (uint8_t[12]){30, 10}, 12);
 	expect_answer("keepalive", 20, ACK); /* another option of the same length */
 }
 
