@@ -176,11 +176,10 @@ int check_xdp_free(const struct interface *interface, char *error, size_t n)
 			 query.attach_mode < sizeof(switches) / sizeof(*switches)
 				 ? switches[query.attach_mode]
 				 : "xdp");
-	return failed(
-		error, n, EBUSY,
-		"%s already has an XDP program, %s (id %u): end the program that attached it, "
-		"or run \"%s\"",
-		interface->name, info.name, id, remedy);
+	return failed(error, n, EBUSY,
+		      "%s already has an XDP program, %s (id %u): end the program that holds it, "
+		      "or run \"%s\"",
+		      interface->name, info.name, id, remedy);
 }
 
 int check_vlan(const struct interface *interface, const struct object *object, char *error,
