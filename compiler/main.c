@@ -22,7 +22,6 @@
 #include "rules.h"
 #include "source.h"
 #include "testing.h"
-#include "version.h"
 
 enum {
 	DONE = 0,

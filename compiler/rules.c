@@ -18,7 +18,7 @@
 #include "diagnostic.h"
 #include "pattern.h"
 #include "source.h"
-#include "yaml.h"
+#include "node.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 

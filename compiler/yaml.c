@@ -7,7 +7,7 @@
  * rule file: anchors, aliases, merge keys, tags, further documents, values over several lines,
  * duplicate keys. No scalar is interpreted.
  */
-#include "yaml.h"
+#include "node.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-#ifndef MPLEX_YAML_H
-#define MPLEX_YAML_H
+#ifndef MPLEX_NODE_H
+#define MPLEX_NODE_H
 
 #include <stdbool.h>
 #include <stddef.h>
