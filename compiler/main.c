@@ -22,6 +22,7 @@
 #include "rules.h"
 #include "source.h"
 #include "testing.h"
+#include "version.h"
 
 enum {
 	DONE = 0,
