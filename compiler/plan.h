@@ -44,7 +44,10 @@ struct plan {
 	struct listener_plan *listeners; /* rules->listener_count */
 	bool tcp, udp;			 /* some listener has it */
 	bool ipv4, ipv6;		 /* some listener has such addresses */
-	bool tracked, stateless;	 /* some udp listener has such replies */
+	bool local;			 /* some listener has the host's own addresses */
+	bool readdress;			 /* some udp listener has another destination port */
+	bool tracked, stateless;	 /* and such replies */
+	const char *const *reasons;	 /* names of the outcomes, ended by NULL */
 	uint32_t counter_count;
 };
 
@@ -57,6 +60,16 @@ int plan_make(const struct rules *rules, const struct plan_options *options,
 	      struct diagnostics *diagnostics, struct plan *plan);
 
 void plan_free(struct plan *plan);
+
+/* Whether some udp message to the listener gets another destination port. */
+bool listener_readdresses(const struct listener *listener);
+
+/* Payload bytes up to the end of the last one that is looked at. */
+uint32_t listener_end(const struct listener *listener);
+
+/* The outcomes that a packet of ours can have (docs/object.md), ended by NULL. */
+const char *const *reasons_of(bool tcp);
+uint32_t reason_count(const char *const *reasons);
 
 /* --explain: what was chosen, why and at what cost, for people. */
 void plan_explain(const struct plan *plan, FILE *out);

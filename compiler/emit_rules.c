@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The rules themselves as BPF C: constants, which listener a packet belongs to, and a judge for
+ * each listener. Straight-line code with constant offsets and bounds.
+ */
+#include <ctype.h>
+#include <string.h>
+
+#include "dispatch.h"
+#include "emit_stages.h"
+#include "plan.h"
+
+struct capitals capitals(const char *name)
+{
+	struct capitals c = {0};
+
+	for (size_t i = 0; name[i] && i < NAME_MAX_LENGTH; i++)
+		c.name[i] = toupper((unsigned char)name[i]);
+	return c;
+}
+
+bool is_deep(uint32_t offset, uint32_t length)
+{
+	return offset + length > LINEAR_PAYLOAD;
+}
+
+/* ---- constants ------------------------------------------------------------------------------- */
+
+static void emit_reasons(const struct plan *plan, FILE *out)
+{
+	fputs("/* What became of a packet of ours; docs/object.md says more. */\nenum reason {\n", out);
+	for (const char *const *reason = plan->reasons; *reason; reason++) {
+		fputs("\tREASON_", out);
+		for (const char *at = *reason; *at; at++)
+			fputc(*at == '-' ? '_' : toupper((unsigned char)*at), out);
+		fputs(",\n", out);
+	}
+	fputs("\tREASONS,\n};\n\n", out);
+}
+
+void emit_constants(const struct plan *plan, FILE *out)
+{
+	const struct rules *rules = plan->rules;
+
+	emit_reasons(plan, out);
+	fputs("enum listener {\n", out);
+	for (size_t i = 0; i < rules->listener_count; i++)
+		fprintf(out, "\t%s_LISTENER,\n", capitals(rules->listeners[i].name).name);
+	fputs("};\n\nenum {\n", out);
+	for (size_t i = 0; i < rules->listener_count; i++) {
+		const struct listener_plan *planned = &plan->listeners[i];
+		const struct listener *listener = planned->listener;
+		struct capitals c = capitals(listener->name);
+
+		fprintf(out, "\t%s_PORT = %u,\n", c.name, listener->port);
+		fprintf(out, "\t%s_LENGTH_MIN = %u, /* payload bytes of a message */\n", c.name,
+			listener->length_min);
+		fprintf(out, "\t%s_LENGTH_MAX = %u,\n", c.name, listener->length_max);
+		fprintf(out, "\t%s_TAG = %u, /* its offset */\n", c.name, listener->tag.offset);
+		if (listener->protocols & PROTOCOL_TCP)
+			fprintf(out, "\t%s_END = %u, /* of the bytes that are looked at */\n",
+				c.name, listener_end(listener));
+		if (planned->count_routes)
+			fprintf(out, "\t%s_ROUTES = %u, /* the counter of its first route */\n",
+				c.name, planned->route_counters);
+	}
+	fprintf(out, "\tCOUNTERS = %u,\n};\n", plan->counter_count);
+}
+
+/* ---- which listener -------------------------------------------------------------------------- */
+
+static uint32_t word_at(const uint8_t *bytes, unsigned word)
+{
+	bytes += 4 * word;
+	return (uint32_t)bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3];
+}
+
+/* One address or prefix as a condition on the words of `to`. */
+static void emit_address(const struct address *address, FILE *out)
+{
+	unsigned words = address->family == 4 ? 1 : 4, bits = address->prefix;
+	const char *and = "";
+
+	if (!bits)
+		fputs("true", out);
+	for (unsigned word = 0; word < words && bits; word++) {
+		unsigned taken = bits < 32 ? bits : 32;
+		uint32_t value = word_at(address->bytes, word);
+		uint32_t mask = taken == 32 ? UINT32_MAX : ~(UINT32_MAX >> taken);
+
+		fputs(and, out);
+		if (taken == 32)
+			fprintf(out, "to[%u] == bpf_htonl(0x%08x)", word, value);
+		else
+			fprintf(out, "(to[%u] & bpf_htonl(0x%08x)) == bpf_htonl(0x%08x)", word,
+				mask, value);
+		and = " && ";
+		bits -= taken;
+	}
+}
+
+static void emit_address_text(const struct address *address, FILE *out)
+{
+	const uint8_t *b = address->bytes;
+
+	if (address->family == 4)
+		fprintf(out, "%u.%u.%u.%u/%u", b[0], b[1], b[2], b[3], address->prefix);
+	else
+		fprintf(out, "%x:%x:%x:%x:%x:%x:%x:%x/%u", b[0] << 8 | b[1], b[2] << 8 | b[3],
+			b[4] << 8 | b[5], b[6] << 8 | b[7], b[8] << 8 | b[9], b[10] << 8 | b[11],
+			b[12] << 8 | b[13], b[14] << 8 | b[15], address->prefix);
+}
+
+static void emit_family_addresses(const struct listener *listener, uint8_t family, FILE *out)
+{
+	for (size_t i = 0; i < listener->address_count; i++) {
+		const struct address *address = &listener->addresses[i];
+
+		if (address->family != family)
+			continue;
+		fputs("\t\tif (", out);
+		emit_address(address, out);
+		fputs(")\n\t\t\treturn true; /* ", out);
+		emit_address_text(address, out);
+		fputs(" */\n", out);
+	}
+}
+
+static bool has_family(const struct listener *listener, uint8_t family)
+{
+	for (size_t i = 0; i < listener->address_count; i++)
+		if (listener->addresses[i].family == family)
+			return true;
+	return false;
+}
+
+/* Whether a packet is for one of the addresses that the rule file names. */
+static void emit_addresses(const struct listener *listener, FILE *out)
+{
+	fprintf(out, "static __always_inline bool is_to_%s(const struct packet *packet)\n{\n",
+		listener->name);
+	if (has_family(listener, 4)) {
+		fputs("\tif (packet->version == 4) {\n"
+		      "\t\tconst __be32 *to = &((const struct iphdr *)packet->ip)->daddr;\n\n",
+		      out);
+		emit_family_addresses(listener, 4, out);
+		fputs("\t}\n", out);
+	}
+	if (has_family(listener, 6)) {
+		fputs("\tif (packet->version == 6) {\n"
+		      "\t\tconst __be32 *to = ((const struct ipv6hdr *)packet->ip)->daddr;\n\n",
+		      out);
+		emit_family_addresses(listener, 6, out);
+		fputs("\t}\n", out);
+	}
+	fputs("\treturn false;\n}\n\n", out);
+}
+
+/* Whether a packet is for one of the host's own addresses, which are of both families. */
+static void emit_is_to_host(FILE *out)
+{
+	fputs("static __always_inline bool is_to_host(const struct packet *packet)\n{\n"
+	      "\tconst struct iphdr *ipv4 = packet->ip;\n"
+	      "\tconst struct ipv6hdr *ipv6 = packet->ip;\n\n"
+	      "\tif (packet->version == 4)\n"
+	      "\t\treturn local_ipv4(ipv4->daddr);\n"
+	      "\treturn local_ipv6(ipv6->daddr[0], ipv6->daddr[1], ipv6->daddr[2], "
+	      "ipv6->daddr[3]);\n}\n\n",
+	      out);
+}
+
+static void emit_interface(const struct plan *plan, FILE *out)
+{
+	fputs("/* To this interface; a UDP datagram may also be to a group. */\n"
+	      "static __always_inline bool is_to_interface(const struct packet *packet)\n{\n",
+	      out);
+	if (plan->tcp)
+		fputs("\treturn own_mac(packet) || "
+		      "(packet->protocol == IPPROTO_UDP && group_mac(packet));\n}\n\n",
+		      out);
+	else
+		fputs("\treturn own_mac(packet) || group_mac(packet);\n}\n\n", out);
+}
+
+static void emit_listener_condition(const struct plan *plan, const struct listener *listener,
+				    FILE *out)
+{
+	bool both = listener->protocols == (PROTOCOL_TCP | PROTOCOL_UDP);
+	const char *interface = plan->udp ? "is_to_interface" : "own_mac";
+
+	if (both)
+		fputs("\tif ((packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) "
+		      "&&\n\t    ",
+		      out);
+	else
+		fprintf(out, "\tif (packet->protocol == IPPROTO_%s && ",
+			listener->protocols & PROTOCOL_TCP ? "TCP" : "UDP");
+	fprintf(out, "packet->dport == bpf_htons(%s_PORT) &&\n", capitals(listener->name).name);
+	fprintf(out, "\t    %s(packet) && is_to_%s(packet)) {\n", interface,
+		listener->address_count ? listener->name : "host");
+	fprintf(out, "\t\tpacket->listener = %s_LISTENER;\n\t\treturn true;\n\t}\n",
+		capitals(listener->name).name);
+}
+
+void emit_find_listener(const struct plan *plan, FILE *out)
+{
+	const struct rules *rules = plan->rules;
+
+	if (plan->udp)
+		emit_interface(plan, out);
+	if (plan->local)
+		emit_is_to_host(out);
+	for (size_t i = 0; i < rules->listener_count; i++)
+		if (rules->listeners[i].address_count)
+			emit_addresses(&rules->listeners[i], out);
+	fputs("/* Whose packet it is. False: not ours. The port first, it tells most packets. */\n"
+	      "static __always_inline bool find_listener(struct packet *packet)\n{\n",
+	      out);
+	for (size_t i = 0; i < rules->listener_count; i++)
+		emit_listener_condition(plan, &rules->listeners[i], out);
+	fputs("\treturn false;\n}\n", out);
+}
+
+/* ---- judging --------------------------------------------------------------------------------- */
+
+static uint64_t number_at(const uint8_t *bytes, unsigned length)
+{
+	uint64_t number = 0;
+
+	for (unsigned i = 0; i < length; i++)
+		number = number << 8 | bytes[i];
+	return number;
+}
+
+/* The bytes of one requirement, as compares of the largest words that fit. */
+static void emit_require_compares(const struct require *require, const char *base, FILE *out)
+{
+	for (unsigned at = 0; at < require->length;) {
+		unsigned left = require->length - at;
+		unsigned size = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+		uint64_t value = number_at(require->bytes + at, size);
+		uint64_t mask = number_at(require->mask + at, size);
+		uint64_t ones = UINT64_MAX >> (64 - 8 * size);
+		const char *suffix = size == 8 ? "ULL" : "";
+		char load[64];
+
+		snprintf(load, sizeof(load), "load_u%u(%s%s%.0u)", 8 * size, base, at ? " + " : "",
+			 at);
+		if (mask && mask == ones)
+			fprintf(out, "\tif (%s != 0x%0*llx%s)\n\t\treturn;\n", load, 2 * (int)size,
+				(unsigned long long)value, suffix);
+		else if (mask)
+			fprintf(out, "\tif ((%s & 0x%0*llx%s) != 0x%0*llx%s)\n\t\treturn;\n", load,
+				2 * (int)size, (unsigned long long)mask, suffix, 2 * (int)size,
+				(unsigned long long)value, suffix);
+		at += size;
+	}
+}
+
+static void emit_requires(const struct listener *listener, FILE *out)
+{
+	if (!listener->require_count)
+		return;
+	fputs("\tverdict->reason = REASON_REQUIRE;\n", out);
+	for (size_t i = 0; i < listener->require_count; i++) {
+		const struct require *require = &listener->requires[i];
+		char base[32];
+
+		if (is_deep(require->offset, require->length)) {
+			fprintf(out,
+				"\tbytes = payload_bytes(packet, %u, copy, %u);\n"
+				"\tif (!bytes)\n\t\treturn;\n",
+				require->offset, require->length);
+			snprintf(base, sizeof(base), "bytes");
+		} else {
+			snprintf(base, sizeof(base), require->offset ? "payload + %u" : "payload",
+				 require->offset);
+		}
+		emit_require_compares(require, base, out);
+	}
+}
+
+/* The payload bytes that are read in place end here. */
+static uint32_t linear_end(const struct listener *listener)
+{
+	uint32_t end = 0;
+
+	if (!is_deep(listener->tag.offset, listener->tag.length))
+		end = listener->tag.offset + listener->tag.length;
+	for (size_t i = 0; i < listener->require_count; i++) {
+		const struct require *require = &listener->requires[i];
+
+		if (!is_deep(require->offset, require->length) &&
+		    require->offset + require->length > end)
+			end = require->offset + require->length;
+	}
+	return end;
+}
+
+static void emit_length_check(const struct listener *listener, FILE *out)
+{
+	struct capitals c = capitals(listener->name);
+	const char *name = c.name;
+	char window[256], segment[256];
+
+	snprintf(window, sizeof(window),
+		 "packet->payload_length < %s_LENGTH_MIN ||\n"
+		 "\t    packet->payload_length > %s_LENGTH_MAX",
+		 name, name);
+	snprintf(segment, sizeof(segment),
+		 "!first_segment_holds(packet->payload_length, %s_LENGTH_MIN, %s_LENGTH_MAX,\n"
+		 "\t\t\t\t %s_END)",
+		 name, name, name);
+	fputs("\tverdict->reason = REASON_LENGTH;\n", out);
+	switch (listener->protocols) {
+	case PROTOCOL_TCP:
+		fprintf(out, "\tif (%s)\n\t\treturn;\n", segment);
+		break;
+	case PROTOCOL_UDP:
+		fprintf(out, "\tif (%s)\n\t\treturn;\n", window);
+		break;
+	default:
+		fprintf(out, "\tif (packet->protocol == IPPROTO_TCP &&\n\t    %s)\n\t\treturn;\n",
+			segment);
+		fprintf(out, "\tif (packet->protocol == IPPROTO_UDP &&\n\t    (%s))\n\t\treturn;\n",
+			window);
+	}
+}
+
+static void emit_route(const struct listener *listener, FILE *out)
+{
+	struct capitals c = capitals(listener->name);
+	const char *tag = "payload + %s_TAG";
+	char argument[80];
+
+	if (is_deep(listener->tag.offset, listener->tag.length)) {
+		fprintf(out,
+			"\tbytes = payload_bytes(packet, %s_TAG, copy, %u);\n"
+			"\tif (!bytes)\n\t\treturn;\n",
+			c.name, listener->tag.length);
+		tag = "bytes";
+	}
+	snprintf(argument, sizeof(argument), tag, c.name);
+	fputs("\tverdict->reason = REASON_TAG;\n", out);
+	fprintf(out, "\tif (route_%s(%s, verdict))\n\t\tverdict->reason = REASON_ROUTED;\n",
+		listener->name, argument);
+	if (listener->otherwise.kind == ACTION_PASS)
+		fprintf(out, "\telse\n\t\tverdict->port = %s_PORT;\n", c.name);
+	if (listener->otherwise.kind == ACTION_ROUTE)
+		fprintf(out, "\telse\n\t\tverdict->port = %u;\n", listener->otherwise.port);
+}
+
+static void emit_listener_judge(const struct listener_plan *planned, FILE *out)
+{
+	const struct listener *listener = planned->listener;
+	uint32_t end = linear_end(listener);
+	bool deep = is_deep(0, listener_end(listener));
+
+	dispatch_emit(planned->dispatch, planned->count_routes, out);
+	fprintf(out,
+		"\nstatic __always_inline void judge_%s(const struct packet *packet, "
+		"struct verdict *verdict)\n{\n",
+		listener->name);
+	if (end)
+		fputs("\tconst __u8 *payload = packet->payload;\n", out);
+	if (deep)
+		fprintf(out, "\tconst __u8 *bytes;\n\t__u8 copy[%d];\n", TAG_MAX);
+	fputc('\n', out);
+	if (listener->protocols & PROTOCOL_TCP && listener->reset)
+		fputs("\tverdict->reset = true;\n", out);
+	emit_length_check(listener, out);
+	if (end)
+		fprintf(out,
+			"\tverdict->reason = REASON_MALFORMED; /* longer than its frame */\n"
+			"\tif ((void *)(payload + %u) > packet->data_end)\n\t\treturn;\n",
+			end);
+	else
+		fputs("\tverdict->reason = REASON_MALFORMED; /* longer than its frame */\n", out);
+	emit_requires(listener, out);
+	emit_route(listener, out);
+	fputs("}\n\n", out);
+}
+
+void emit_judge(const struct plan *plan, FILE *out)
+{
+	const struct rules *rules = plan->rules;
+
+	for (size_t i = 0; i < rules->listener_count; i++)
+		emit_listener_judge(&plan->listeners[i], out);
+	fputs("/* What the rules say of a message. */\n"
+	      "static __always_inline void judge(const struct packet *packet, "
+	      "struct verdict *verdict)\n{\n",
+	      out);
+	if (rules->listener_count == 1) {
+		fprintf(out, "\tjudge_%s(packet, verdict);\n}\n", rules->listeners[0].name);
+		return;
+	}
+	fputs("\tswitch (packet->listener) {\n", out);
+	for (size_t i = 0; i < rules->listener_count; i++)
+		fprintf(out, "\tcase %s_LISTENER:\n\t\tjudge_%s(packet, verdict);\n\t\tbreak;\n",
+			capitals(rules->listeners[i].name).name, rules->listeners[i].name);
+	fputs("\t}\n}\n", out);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * mplex_egress, in TC: gives UDP replies the listen port as source. It carries no rules: what it
+ * does stands in `reply_ports` and `flows`.
+ */
+#pragma once
+#include "icmp.bpf.c"
+
+/* part: turn_reply (needs: packet, reply_ports, skb, udp_header, listen_port) */
+static __always_inline void turn_reply(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u64 start = packet->transport - packet->data;
+	__u32 reply_port = get_reply_port(packet->sport);
+	__be16 from = packet->sport, to;
+
+	if (!reply_port)
+		return;
+	to = bpf_htons(listen_port(packet, reply_port));
+	if (!to)
+		return;
+	bpf_skb_store_bytes(skb, start, &to, sizeof(to), 0);
+	bpf_l4_csum_replace(skb, start + 6, from, to, BPF_F_MARK_MANGLED_0 | sizeof(to));
+}
+
+/* part: tracked_port (needs: flows, from_server, packet) */
+/* The listen port that the client of a reply wrote to; 0: it wrote to the backend port itself. */
+static __always_inline __u16 tracked_port(const struct packet *packet)
+{
+	struct flow_key key = {.direction = FLOW_TO_BACKEND};
+	struct flow *flow;
+
+	from_server(packet, &key.tuple);
+	flow = bpf_map_lookup_elem(&flows, &key);
+	return flow ? flow->port : 0;
+}

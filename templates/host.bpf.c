@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Is the packet for this host? The host's own addresses are constants that the loader writes before
+ * the verifier runs, so that the answer costs compares and no map look-up.
+ */
+#pragma once
+#include "packet.bpf.c"
+
+/* part: own_mac (needs: packet) */
+const volatile __u16 mplex_mac[3]; /* the interface's Ethernet address; 0: not compared */
+
+static __always_inline bool own_mac(const struct packet *packet)
+{
+	const __u16 *to = packet->data;
+
+	if (!(mplex_mac[0] | mplex_mac[1] | mplex_mac[2]))
+		return true;
+	return to[0] == mplex_mac[0] && to[1] == mplex_mac[1] && to[2] == mplex_mac[2];
+}
+
+/* part: group_mac (needs: packet) */
+/* Broadcast or multicast. */
+static __always_inline bool group_mac(const struct packet *packet)
+{
+	return *(__u8 *)packet->data & 1;
+}
+
+/* part: local (needs: kernel) */
+enum { LOCAL_MAX = 64 };
+
+const volatile __u8 mplex_local_known; /* 0: every address counts as the host's */
+
+/* part: local_ipv4 (needs: local, packet, ipv4_header) */
+const volatile __u32 mplex_local_v4_count;
+const volatile __be32 mplex_local_v4[LOCAL_MAX];
+
+/* A function of its own, so that the verifier walks the loop once and not once per way out. */
+static __noinline bool local_ipv4(__be32 address)
+{
+	for (__u32 i = 0; i < LOCAL_MAX && i < mplex_local_v4_count; i++)
+		if (address == mplex_local_v4[i])
+			return true;
+	return !mplex_local_known;
+}
+
+/* part: local_ipv6 (needs: local, packet, ipv6_header) */
+const volatile __u32 mplex_local_v6_count;
+const volatile __be32 mplex_local_v6[LOCAL_MAX][4];
+
+static __noinline bool local_ipv6(__be32 a, __be32 b, __be32 c, __be32 d)
+{
+	for (__u32 i = 0; i < LOCAL_MAX && i < mplex_local_v6_count; i++)
+		if (d == mplex_local_v6[i][3] && c == mplex_local_v6[i][2] &&
+		    b == mplex_local_v6[i][1] && a == mplex_local_v6[i][0])
+			return true;
+	return !mplex_local_known;
+}

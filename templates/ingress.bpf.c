@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * mplex_ingress, in TC behind XDP: hands the first segment of a TCP connection to the listener of
+ * its server, and turns back ICMP errors about replies. It carries no rules: what it does stands in
+ * `pending` and `flows`.
+ */
+#pragma once
+#include "connection.bpf.c"
+#include "icmp.bpf.c"
+#include "judge.bpf.c"
+
+/* part: hand_over_counters (needs: pending, skb, counter) */
+enum hand_over {
+	NO_LISTENER,
+	MPTCP_LISTENER,
+	BACKLOG,
+	NOT_TAKEN,
+	HAND_OVERS,
+	LISTENERS_MAX = 64,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LISTENERS_MAX *HAND_OVERS);
+	__type(key, __u32);
+	__type(value, struct counter);
+} ingress_counters SEC(".maps");
+
+static __always_inline void count_hand_over(struct __sk_buff *skb, const struct pending *known,
+					    enum hand_over outcome)
+{
+	__u32 index = known->listener * HAND_OVERS + outcome;
+	struct counter *counter = bpf_map_lookup_elem(&ingress_counters, &index);
+
+	if (counter) {
+		counter->packets++;
+		counter->bytes += skb->len;
+	}
+}
+
+/* part: hand_over (needs: bound_ports, from_client, hand_over_counters, listener_tuple, packet, pending, skb, sock, tcp_header, tuple_size) */
+/* The kernel's, since 6.8: net/core/filter.c. */
+struct bpf_tcp_req_attrs {
+	__u32 rcv_tsval;
+	__u32 rcv_tsecr;
+	__u16 mss;
+	__u8 rcv_wscale;
+	__u8 snd_wscale;
+	__u8 ecn_ok;
+	__u8 wscale_ok;
+	__u8 sack_ok;
+	__u8 tstamp_ok;
+	__u8 usec_ts_ok;
+	__u8 reserved[3];
+};
+
+struct sock {
+	__u32 sk_ack_backlog;
+	__u32 sk_max_ack_backlog;
+} __attribute__((preserve_access_index));
+
+struct inet_sock {
+	struct sock sk;
+} __attribute__((preserve_access_index));
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	bool is_mptcp;
+} __attribute__((preserve_access_index));
+
+extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk,
+				   struct bpf_tcp_req_attrs *attrs, int attrs__sz) __ksym;
+
+/*
+ * Gives the segment to the listener: the kernel then makes the connection as if it had seen the
+ * handshake itself. Nothing here is dropped but what the kernel would drop, too: without a listener
+ * the kernel answers by RST.
+ */
+static __always_inline int give(struct __sk_buff *skb, struct pending *known,
+				struct bpf_sock *listener)
+{
+	struct bpf_tcp_req_attrs attrs = {
+		.rcv_tsval = known->tsval,
+		.rcv_tsecr = known->tsecr,
+		.mss = known->mss,
+		.rcv_wscale = known->scaling ? known->server_scale : 0,
+		.snd_wscale = known->scaling ? known->client_scale : 0,
+		.ecn_ok = known->ecn,
+		.wscale_ok = known->scaling,
+		.sack_ok = known->sack,
+		.tstamp_ok = known->timestamps,
+	};
+	struct tcp_sock *tcp;
+
+	if (listener->state != TCP_LISTEN) {
+		count_hand_over(skb, known, NO_LISTENER);
+		return TC_ACT_UNSPEC;
+	}
+	tcp = bpf_skc_to_tcp_sock(listener);
+	if (!tcp) {
+		count_hand_over(skb, known, NO_LISTENER);
+		return TC_ACT_UNSPEC;
+	}
+	if (tcp->inet_conn.icsk_inet.sk.sk_ack_backlog >
+	    tcp->inet_conn.icsk_inet.sk.sk_max_ack_backlog) {
+		count_hand_over(skb, known, BACKLOG);
+		return TC_ACT_SHOT;
+	}
+	if (bpf_sk_assign_tcp_reqsk(skb, (struct sock *)tcp, &attrs, sizeof(attrs))) {
+		count_hand_over(skb, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
+		return TC_ACT_UNSPEC;
+	}
+	known->delivered = true;
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packet)
+{
+	struct bound_ports *ports = bpf_map_lookup_elem(&bound_ports, &(__u32){0});
+	struct tcphdr *tcp = packet->transport;
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *listener;
+	struct pending *known;
+	int action;
+
+	if (!ports || !ports->bound[bpf_ntohs(packet->dport)])
+		return TC_ACT_UNSPEC;
+	if ((void *)(tcp + 1) > packet->data_end)
+		return TC_ACT_UNSPEC;
+	from_client(packet, packet->dport, &tuple);
+	known = bpf_map_lookup_elem(&pending, &tuple);
+	if (!known || known->delivered || known->isn + 1 != bpf_ntohl(tcp->seq) ||
+	    (tcp->flags & (TCP_SYN | TCP_RST)))
+		return TC_ACT_UNSPEC;
+	listener_tuple(packet, known->port, &tuple);
+	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
+	if (!listener) {
+		count_hand_over(skb, known, NO_LISTENER);
+		return TC_ACT_UNSPEC;
+	}
+	action = give(skb, known, listener);
+	bpf_sk_release(listener);
+	return action;
+}

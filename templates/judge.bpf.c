@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What judging a message takes: the verdict, loads of payload bytes, how a first TCP segment is held
+ * against the length window, and the counters.
+ */
+#pragma once
+#include "packet.bpf.c"
+#include "written.bpf.h"
+
+/* part: verdict (needs: kernel) */
+/* What the rules say of a message. */
+struct verdict {
+	__u32 reason;
+	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u16 port;    /* to this local port; 0: refused */
+	bool reset;    /* refuse a TCP client by RST */
+};
+
+/* part: load (needs: kernel) */
+/* Bytes of a message as a number, the first byte the most significant. */
+static __always_inline __u64 load_u8(const __u8 *at)
+{
+	return *at;
+}
+
+static __always_inline __u64 load_u16(const __u8 *at)
+{
+	return bpf_ntohs(*(const __be16 *)at);
+}
+
+static __always_inline __u64 load_u32(const __u8 *at)
+{
+	return bpf_ntohl(*(const __be32 *)at);
+}
+
+static __always_inline __u64 load_u64(const __u8 *at)
+{
+	return bpf_be64_to_cpu(*(const __u64 *)at);
+}
+
+/* part: first_segment (needs: packet) */
+enum { FIRST_SEGMENT = 496 }; /* the least MSS, 536, less the longest options */
+
+/*
+ * Whether the first segment of a connection holds what the rules judge. A short one is whole
+ * messages. A longer one may have been cut or joined on its way: it must reach to `end`, where the
+ * last byte that is looked at stands.
+ */
+static __always_inline bool first_segment_holds(__u32 length, __u32 min, __u32 max, __u32 end)
+{
+	__u32 messages = (length + max - 1) / max;
+
+	if (length >= FIRST_SEGMENT)
+		return length >= end;
+	return messages * min <= length;
+}
+
+/* part: counter (needs: kernel) */
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* part: count (needs: counter, packet, reasons, verdict) */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, __u32);
+	__type(value, struct counter);
+} counters SEC(".maps");
+
+static __always_inline void count(const struct packet *packet, const struct verdict *verdict)
+{
+	__u32 index = packet->listener * REASONS + verdict->reason;
+	struct counter *counter;
+
+	if (verdict->counter)
+		index = verdict->counter;
+	counter = bpf_map_lookup_elem(&counters, &index);
+	if (counter) {
+		counter->packets++;
+		counter->bytes += packet->ip_length;
+	}
+}

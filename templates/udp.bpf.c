@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * UDP: each datagram is judged by itself and readdressed in place. Replies leave the server with
+ * the backend port as source; what TC needs to turn them back is noted here.
+ */
+#pragma once
+#include "packet.bpf.c"
+#include "checksum.bpf.c"
+#include "host.bpf.c"
+#include "tuple.bpf.c"
+#include "written.bpf.h"
+
+/* part: parse_udp (needs: packet, udp_header, ip_length_holds) */
+/* False when the lengths contradict each other. */
+static __always_inline bool parse_udp(struct packet *packet)
+{
+	struct udphdr *udp = packet->transport;
+	__u64 headers = packet->transport - packet->ip;
+	__u32 length;
+
+	if (!ip_length_holds(packet) || (void *)(udp + 1) > packet->data_end)
+		return false;
+	length = bpf_ntohs(udp->len);
+	if (length < sizeof(*udp) || headers + length > packet->ip_length)
+		return false;
+	packet->payload = udp + 1;
+	packet->payload_length = length - sizeof(*udp);
+	return true;
+}
+
+/* part: readdress (needs: packet, udp_header, checksum_update) */
+/* Gives a datagram another destination port. A checksum of 0 means none and stays. */
+static __always_inline void readdress(const struct packet *packet, __u16 port)
+{
+	struct udphdr *udp = packet->transport;
+	__be16 to = bpf_htons(port);
+
+	if (udp->check)
+		udp->check = checksum_update(udp->check, udp->dest, to) ?: 0xffff;
+	udp->dest = to;
+}
+
+/* part: reply_ports (needs: kernel) */
+enum { REPLIES_TRACKED = 0x10000 };
+
+/* Per backend port: 0, the listen port that its replies come from, or REPLIES_TRACKED. */
+struct reply_ports {
+	__u32 port[65536];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct reply_ports);
+} reply_ports SEC(".maps");
+
+/* Written only when it changes, so that the CPUs can share the cache line. */
+static __always_inline void set_reply_port(__u16 backend, __u32 port)
+{
+	struct reply_ports *replies = bpf_map_lookup_elem(&reply_ports, &(__u32){0});
+
+	if (replies && replies->port[backend] != port)
+		replies->port[backend] = port;
+}
+
+static __always_inline __u32 get_reply_port(__be16 backend)
+{
+	struct reply_ports *replies = bpf_map_lookup_elem(&reply_ports, &(__u32){0});
+
+	return replies ? replies->port[bpf_ntohs(backend)] : 0;
+}
+
+/* part: flows (needs: kernel, tuple) */
+enum flow_direction {
+	FLOW_TO_BACKEND, /* tuple with the backend port → listen port */
+	FLOW_TO_LISTEN,	 /* tuple with the listen port → the backend port it was last sent to */
+};
+
+struct flow_key {
+	struct bpf_sock_tuple tuple;
+	__u32 direction; /* enum flow_direction */
+};
+
+struct flow {
+	__u16 port;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/* part: track (needs: flows, reply_ports, packet, from_client, group_mac) */
+/*
+ * Notes whose replies to turn back. The look-up also tells the map that the flow is in use; only a
+ * new flow is written.
+ */
+static __always_inline void track(const struct packet *packet, __u16 backend)
+{
+	struct flow to_listen = {.port = bpf_ntohs(packet->dport)};
+	struct flow to_backend = {.port = backend};
+	struct flow_key key = {.direction = FLOW_TO_BACKEND};
+	struct flow *known;
+
+	if (group_mac(packet))
+		return;
+	from_client(packet, bpf_htons(backend), &key.tuple);
+	known = bpf_map_lookup_elem(&flows, &key);
+	if (known && known->port == to_listen.port)
+		return;
+	bpf_map_update_elem(&flows, &key, &to_listen, 0);
+	from_client(packet, packet->dport, &key.tuple);
+	key.direction = FLOW_TO_LISTEN;
+	bpf_map_update_elem(&flows, &key, &to_backend, 0);
+	set_reply_port(backend, REPLIES_TRACKED);
+}
