@@ -77,10 +77,8 @@ static bool is_empty(int ifindex)
 			.tcm_ifindex = ifindex,
 			.tcm_parent = hooks[i].parent,
 		};
-		struct netlink_request request;
 
-		netlink_start(&request, RTM_GETTFILTER, NLM_F_DUMP, &header, sizeof(header));
-		if (netlink_talk(&request, count_filter, &count))
+		if (netlink_dump(RTM_GETTFILTER, &header, sizeof(header), count_filter, &count))
 			return false;
 	}
 	return !count;

@@ -133,10 +133,8 @@ static int add_relation(const struct nlmsghdr *message, void *data)
 static int list_relations(struct relations *relations)
 {
 	struct ifinfomsg header = {.ifi_family = AF_UNSPEC};
-	struct netlink_request request;
 
-	netlink_start(&request, RTM_GETLINK, NLM_F_DUMP, &header, sizeof(header));
-	return netlink_talk(&request, add_relation, relations);
+	return netlink_dump(RTM_GETLINK, &header, sizeof(header), add_relation, relations);
 }
 
 bool host_vlan_above(const struct interface *interface, char name[IFNAMSIZ])

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * As much of rtnetlink as mplex-run needs: ask, list, listen.
+ * As much of rtnetlink as mplex-run needs: list and listen.
  *
  * libbpf has its own inside but keeps it there, and a netlink library would be one more package for
  * a handful of requests.
@@ -21,48 +21,6 @@
 enum {
 	RECEIVE_SIZE = 32 << 10
 };
-
-static struct nlmsghdr *head(struct netlink_request *request)
-{
-	return (struct nlmsghdr *)request->buffer;
-}
-
-void netlink_start(struct netlink_request *request, uint16_t type, uint16_t flags,
-		   const void *header, size_t size)
-{
-	memset(request, 0, sizeof(*request));
-	head(request)->nlmsg_type = type;
-	head(request)->nlmsg_flags = flags | NLM_F_REQUEST;
-	memcpy(NLMSG_DATA(head(request)), header, size);
-	head(request)->nlmsg_len = NLMSG_SPACE(size);
-}
-
-void netlink_add(struct netlink_request *request, uint16_t type, const void *data, size_t size)
-{
-	struct rtattr *attribute =
-		(struct rtattr *)(request->buffer + NLMSG_ALIGN(head(request)->nlmsg_len));
-
-	attribute->rta_type = type;
-	attribute->rta_len = RTA_LENGTH(size);
-	if (size)
-		memcpy(RTA_DATA(attribute), data, size);
-	head(request)->nlmsg_len = NLMSG_ALIGN(head(request)->nlmsg_len) + RTA_SPACE(size);
-}
-
-size_t netlink_open_nest(struct netlink_request *request, uint16_t type)
-{
-	size_t nest = NLMSG_ALIGN(head(request)->nlmsg_len);
-
-	netlink_add(request, type, NULL, 0);
-	return nest;
-}
-
-void netlink_close_nest(struct netlink_request *request, size_t nest)
-{
-	struct rtattr *attribute = (struct rtattr *)(request->buffer + nest);
-
-	attribute->rta_len = head(request)->nlmsg_len - nest;
-}
 
 static int open_socket(uint32_t groups, int flags)
 {
@@ -89,15 +47,23 @@ static int handle_messages(const char *buffer, size_t length, netlink_handler ha
 
 			return answer->error ? answer->error : 1;
 		}
-		err = handle ? handle(message, data) : 0;
+		err = handle(message, data);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-int netlink_talk(struct netlink_request *request, netlink_handler handle, void *data)
+int netlink_dump(uint16_t type, const void *header, size_t size, netlink_handler handle, void *data)
 {
+	struct {
+		struct nlmsghdr head;
+		char body[NETLINK_HEADER_MAX];
+	} request = {
+		.head.nlmsg_type = type,
+		.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		.head.nlmsg_len = NLMSG_LENGTH(size),
+	};
 	SCOPED(scoped_close) int fd = open_socket(0, 0);
 	SCOPED(scoped_free) char *buffer = malloc(RECEIVE_SIZE);
 	int result = 0;
@@ -106,9 +72,8 @@ int netlink_talk(struct netlink_request *request, netlink_handler handle, void *
 		return fd;
 	if (!buffer)
 		return -ENOMEM;
-	if (!(head(request)->nlmsg_flags & NLM_F_DUMP))
-		head(request)->nlmsg_flags |= NLM_F_ACK;
-	if (send(fd, request->buffer, head(request)->nlmsg_len, 0) < 0)
+	memcpy(request.body, header, size);
+	if (send(fd, &request, request.head.nlmsg_len, 0) < 0)
 		return -errno;
 	while (!result) {
 		ssize_t length = recv(fd, buffer, RECEIVE_SIZE, 0);

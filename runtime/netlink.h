@@ -2,42 +2,25 @@
 #ifndef MPLEX_RUN_NETLINK_H
 #define MPLEX_RUN_NETLINK_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct nlmsghdr;
 
-/* A request under construction. */
-struct netlink_request {
-	union {
-		char buffer[512];
-		uint32_t align;
-	};
+enum {
+	NETLINK_HEADER_MAX = 32
 };
 
-/*
- * Starts a request: type and flags (NLM_F_REQUEST is implied) and the fixed header of the family
- * that the type belongs to, size bytes.
- */
-void netlink_start(struct netlink_request *request, uint16_t type, uint16_t flags,
-		   const void *header, size_t size);
-
-/* Appends an attribute. The caller sees to it that the request does not outgrow its buffer. */
-void netlink_add(struct netlink_request *request, uint16_t type, const void *data, size_t size);
-
-/* Opens a nested attribute; its end is set by netlink_close_nest. */
-size_t netlink_open_nest(struct netlink_request *request, uint16_t type);
-void netlink_close_nest(struct netlink_request *request, size_t nest);
-
-/* Called for each message of an answer; data is the caller's. A result other than 0 ends it. */
+/* Called for each message that arrives; data is the caller's. A result other than 0 ends it. */
 typedef int (*netlink_handler)(const struct nlmsghdr *message, void *data);
 
 /*
- * Sends a request and hands the answers to handle (NULL: none are expected) until the kernel says
- * done or acknowledges. Returns 0, what the kernel answered (-errno), or the handler's result.
+ * Lists all that a request of a type (RTM_GET...) stands for; header is the fixed header of the
+ * type's family, size bytes, at most NETLINK_HEADER_MAX. Returns 0, what the kernel answered
+ * (-errno), or the handler's result.
  */
-int netlink_talk(struct netlink_request *request, netlink_handler handle, void *data);
+int netlink_dump(uint16_t type, const void *header, size_t size, netlink_handler handle,
+		 void *data);
 
 /* A non-blocking socket that hears of the groups (RTMGRP_...), or -errno. */
 int netlink_subscribe(uint32_t groups);
