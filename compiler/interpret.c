@@ -213,6 +213,19 @@ static bool parse(const uint8_t *frame, size_t length, struct packet *packet)
 	return true;
 }
 
+static struct tuple packet_tuple(const struct packet *packet)
+{
+	const uint8_t *ports = packet->frame + packet->transport;
+	size_t address = packet->family == 4 ? 4 : 16;
+	struct tuple tuple = {.family = packet->family};
+
+	memcpy(tuple.source, packet->source, address);
+	memcpy(tuple.destination, packet->destination, address);
+	memcpy(tuple.source_port, ports, 2);
+	memcpy(tuple.destination_port, ports + 2, 2);
+	return tuple;
+}
+
 /* ---- Step 1: addressed to us, and to a listener ---- */
 
 static bool mac_is_ours(const struct host *host, const struct packet *packet)
@@ -629,23 +642,17 @@ static struct options parse_options(const uint8_t *bytes, size_t length)
 static struct segment parse_segment(const struct packet *packet, const struct payload *payload)
 {
 	const uint8_t *header = packet->frame + packet->transport;
-	size_t address = packet->family == 4 ? 4 : 16;
-	struct segment segment = {
+
+	return (struct segment){
 		.packet = packet,
 		.payload = *payload,
-		.tuple = {.family = packet->family},
+		.tuple = packet_tuple(packet),
 		.seq = get32(header + 4),
 		.ack = get32(header + 8),
 		.flags = header[13],
 		.options = parse_options(header + TCP_HEADER,
 					 (size_t)(header[12] >> 4) * 4 - TCP_HEADER),
 	};
-
-	memcpy(segment.tuple.source, packet->source, address);
-	memcpy(segment.tuple.destination, packet->destination, address);
-	memcpy(segment.tuple.source_port, header, 2);
-	memcpy(segment.tuple.destination_port, header + 2, 2);
-	return segment;
 }
 
 /* What the program sends back: a TCP header, in place of the frame that came. */
@@ -1084,9 +1091,11 @@ int interpret(const struct rules *rules, const struct host *host, const struct s
 	int err = 0;
 
 	memcpy(result, frame, length);
-	if (parse(frame, length, &packet)) {
+	if (parse(frame, length, &packet))
 		o.listener = find_listener(rules, host, &packet);
-		o.bytes = o.listener ? packet.end - packet.ip : 0;
+	if (o.listener) {
+		o.tuple = packet_tuple(&packet);
+		o.bytes = packet.end - packet.ip;
 	}
 	if (!o.listener) {
 		/* Not ours. */

@@ -40,6 +40,13 @@ enum {
 	HOST_ADDRESSES_MAX = 64
 };
 
+/* Both ends of a packet, bytes as on the wire; the source is the client. */
+struct tuple {
+	uint8_t family;			     /* 4 or 6 */
+	uint8_t source[16], destination[16]; /* 4 or 16 bytes of each */
+	uint8_t source_port[2], destination_port[2];
+};
+
 /* What a loader writes into the object: the constants of docs/object.md, 0 where unset. */
 struct host {
 	uint8_t mac[6];
@@ -106,6 +113,7 @@ struct outcome {
 	const char *reason;		 /* as counted, or NULL for a packet that is not ours */
 	const struct listener *listener; /* NULL for a packet that is not ours */
 	const struct route *route;	 /* of a message that has one, else NULL */
+	struct tuple tuple;		 /* of a packet that is ours */
 	uint16_t port; /* the local port whose server gets the message, 0 where none does */
 	bool binds;    /* the message opens a tcp connection; then binding says which */
 	struct binding binding;
@@ -141,13 +149,6 @@ enum {
 	COOKIE_COUNTER = 0x7,	    /* after the shift */
 	COOKIE_WINDOW_NS_LOG2 = 36, /* one window is 2^36 ns */
 	COOKIE_BINDS = 1,	    /* the highest age in windows that still binds */
-};
-
-/* Both ends of a connection, bytes as on the wire; the source is the client. */
-struct tuple {
-	uint8_t family;			     /* 4 or 6 */
-	uint8_t source[16], destination[16]; /* 4 or 16 bytes of each */
-	uint8_t source_port[2], destination_port[2];
 };
 
 /*
