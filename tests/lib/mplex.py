@@ -22,7 +22,8 @@ from lib.netns import stop
 from lib.waiting import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build"
+# As in the Makefile: another build of the programs is tested by naming its folder.
+BUILD = ROOT / os.environ.get("BUILD", "build")
 MPLEXC = BUILD / "mplexc"
 MPLEX_RUN = BUILD / "mplex-run"
 RULES = ROOT / "rules" / "mplex.yaml"
@@ -101,12 +102,14 @@ class Mplex:
     """A running mplex-run."""
 
     def __init__(self, namespace, target, mode="native", interface="eth0", arguments=()):
+        if mode is not None:
+            arguments = ["--mode", mode, *arguments]
         self.namespace = namespace
         self.interface = interface
         self.manifest = manifest_of(target)
         self.output = []
         self.child = namespace.spawn(
-            [str(MPLEX_RUN), interface, str(target), "--mode", mode, *arguments],
+            [str(MPLEX_RUN), interface, str(target), *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
