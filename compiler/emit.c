@@ -221,6 +221,25 @@ static void write_parse(struct emission *e)
 	fputs("\treturn false;\n}\n", e->out);
 }
 
+/* The context's type is only known to the program: XDP's or TC's. */
+static void write_extensions(struct emission *e)
+{
+	bool tc = e->plan->tcp || e->plan->tracked || e->plan->stateless;
+
+	need(e, PART_packet);
+	need(e, PART_extensions_xdp);
+	if (tc)
+		need(e, PART_extensions_tc);
+	fputs("static __always_inline __u32 extensions(const struct packet *packet, __u32 offset,\n"
+	      "\t\t\t\t\t__u32 protocol)\n{\n",
+	      e->out);
+	if (tc)
+		fputs("\tif (packet->tc)\n"
+		      "\t\treturn extensions_tc(packet->context, offset, protocol);\n",
+		      e->out);
+	fputs("\treturn extensions_xdp(packet->context, offset, protocol);\n}\n", e->out);
+}
+
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 static void write_reasons(struct emission *e)
@@ -387,6 +406,7 @@ static void write_tc_program(struct emission *e, const char *name, const char *b
 		"int %s(struct __sk_buff *skb)\n{\n"
 		"\tstruct packet packet = {\n"
 		"\t\t.context = skb,\n"
+		"\t\t.tc = true,\n"
 		"\t\t.data = (void *)(long)skb->data,\n"
 		"\t\t.data_end = (void *)(long)skb->data_end,\n\t};\n\n"
 		"\tif (!parse(&packet))\n\t\treturn TC_ACT_UNSPEC;\n"
@@ -433,6 +453,7 @@ static void write_mplex_egress(struct emission *e)
 static void (*const writers[PARTS])(struct emission *) = {
 	[PART_answer_tcp] = write_answer_tcp,
 	[PART_cookie_hash] = write_cookie_hash,
+	[PART_extensions] = write_extensions,
 	[PART_find_listener] = write_find_listener,
 	[PART_from_client] = write_from_client,
 	[PART_from_server] = write_from_server,

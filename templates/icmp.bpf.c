@@ -63,7 +63,7 @@ static __always_inline void requote(struct __sk_buff *skb, const struct packet *
 /* An error about a reply: it left with the listen port as source, the server's socket is another. */
 static __always_inline void turn_error_in(struct __sk_buff *skb, const struct packet *packet)
 {
-	struct packet quoted = {.data = packet->data, .data_end = packet->data_end};
+	struct packet quoted = *packet;
 	struct flow_key key = {.direction = FLOW_TO_LISTEN};
 	struct flow *flow;
 
@@ -79,7 +79,7 @@ static __always_inline void turn_error_in(struct __sk_buff *skb, const struct pa
 /* An error about a message: the client sent it to the listen port. */
 static __always_inline void turn_error_out(struct __sk_buff *skb, const struct packet *packet)
 {
-	struct packet quoted = {.data = packet->data, .data_end = packet->data_end};
+	struct packet quoted = *packet;
 	struct flow_key key = {.direction = FLOW_TO_BACKEND};
 	struct flow *flow;
 

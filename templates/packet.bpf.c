@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "kernel.bpf.c"
+#include "written.bpf.h"
 
 /* part: packet (needs: kernel) */
 /* A frame as far as it has been read. Pointers are into its linear part. */
@@ -24,6 +25,7 @@ struct packet {
 	__u8 protocol;
 	bool tagged;   /* carries a VLAN tag */
 	bool fragment; /* the first of several */
+	bool tc;       /* context is a struct __sk_buff, not a struct xdp_md */
 };
 
 /* part: parse_ethernet (needs: packet) */
@@ -81,14 +83,17 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 	return parse_ports(packet);
 }
 
-/* part: parse_ipv6 (needs: packet, ipv6_header, parse_ports) */
-/* Steps over one extension header: 1 if it did, 0 if there is none, -1 if the packet is not ours. */
-static __always_inline int skip_extension(struct packet *packet)
-{
-	struct ipv6_opt_hdr *extension = packet->transport;
-	__u32 length;
+/* part: skip_extensions (needs: kernel, ipv6_header) */
+enum {
+	EXTENSIONS_MAX = 8,
+	EXTENSIONS_START_MAX = 256, /* their offset in the frame, an ICMP quote's at most */
+	TRANSPORT_FRAGMENT = 1 << 24, /* beside offset << 0 and protocol << 16 */
+	TRANSPORT_NONE = 1 << 25,
+};
 
-	switch (packet->protocol) {
+static __always_inline bool is_extension(__u8 protocol)
+{
+	switch (protocol) {
 	case NEXTHDR_HOP:
 	case NEXTHDR_ROUTING:
 	case NEXTHDR_FRAGMENT:
@@ -97,44 +102,85 @@ static __always_inline int skip_extension(struct packet *packet)
 	case NEXTHDR_MOBILITY:
 	case NEXTHDR_HIP:
 	case NEXTHDR_SHIM6:
-		break;
+		return true;
 	default:
-		return 0;
+		return false;
 	}
-	if ((void *)(extension + 1) > packet->data_end)
-		return -1;
-	length = (extension->hdrlen + 1) * 8;
-	if (packet->protocol == NEXTHDR_AUTH)
-		length = (extension->hdrlen + 2) * 4;
-	if (packet->protocol == NEXTHDR_FRAGMENT) {
-		if (extension->frag_off & bpf_htons(IP6_OFFSET))
-			return -1; /* a later fragment: it has no ports */
-		if (extension->frag_off & bpf_htons(IP6_MF))
-			packet->fragment = true;
-		length = 8;
-	}
-	packet->protocol = extension->nexthdr;
-	packet->transport += length;
-	return 1;
 }
 
+/*
+ * Steps over IPv6 extension headers from an offset into the frame; gives offset, protocol and flags
+ * of what follows. TRANSPORT_NONE: too many, a later fragment, or the frame ends before.
+ */
+static __always_inline __u32 skip_extensions(void *data, void *data_end, __u32 offset,
+					     __u8 protocol)
+{
+	__u32 flags = 0;
+
+	for (int headers = 0; headers < EXTENSIONS_MAX; headers++) {
+		struct ipv6_opt_hdr *extension = data + offset;
+
+		if (!is_extension(protocol))
+			break;
+		if ((void *)(extension + 1) > data_end)
+			return TRANSPORT_NONE;
+		if (protocol == NEXTHDR_AUTH) {
+			offset += (extension->hdrlen + 2) * 4;
+		} else if (protocol == NEXTHDR_FRAGMENT) {
+			if (extension->frag_off & bpf_htons(IP6_OFFSET))
+				return TRANSPORT_NONE;
+			if (extension->frag_off & bpf_htons(IP6_MF))
+				flags = TRANSPORT_FRAGMENT;
+			offset += 8;
+		} else {
+			offset += (extension->hdrlen + 1) * 8;
+		}
+		protocol = extension->nexthdr;
+	}
+	return is_extension(protocol) ? TRANSPORT_NONE : offset | protocol << 16 | flags;
+}
+
+/* part: parse_ipv6 (needs: packet, ipv6_header, parse_ports, extensions) */
 /* Reads an IPv6 header and up to eight extension headers. False for a later fragment. */
 static __always_inline bool parse_ipv6(struct packet *packet)
 {
 	struct ipv6hdr *ip = packet->ip;
-	int more = 1;
+	__u32 transport;
 
-	if ((void *)(ip + 1) > packet->data_end)
-		return false;
-	if (*(__u8 *)ip >> 4 != 6)
+	if ((void *)(ip + 1) > packet->data_end || *(__u8 *)ip >> 4 != 6)
 		return false;
 	packet->version = 6;
 	packet->protocol = ip->nexthdr;
 	packet->ip_length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	packet->transport = ip + 1;
-	for (int headers = 0; headers < 9 && more == 1; headers++)
-		more = skip_extension(packet);
-	return more == 0 && parse_ports(packet);
+	if (is_extension(ip->nexthdr)) {
+		transport = extensions(packet, (void *)(ip + 1) - packet->data, ip->nexthdr);
+		if (transport & TRANSPORT_NONE)
+			return false;
+		packet->transport = packet->data + (transport & 0xffff);
+		packet->protocol = transport >> 16;
+		packet->fragment = transport & TRANSPORT_FRAGMENT;
+	}
+	return parse_ports(packet);
+}
+
+/* part: extensions_xdp (needs: skip_extensions) */
+/* A global function: the verifier walks it once, and not once per number of headers. */
+__noinline __u32 extensions_xdp(struct xdp_md *xdp, __u32 offset, __u32 protocol)
+{
+	if (offset > EXTENSIONS_START_MAX)
+		return TRANSPORT_NONE;
+	return skip_extensions((void *)(long)xdp->data, (void *)(long)xdp->data_end, offset,
+			       protocol);
+}
+
+/* part: extensions_tc (needs: skip_extensions, skb) */
+__noinline __u32 extensions_tc(struct __sk_buff *skb, __u32 offset, __u32 protocol)
+{
+	if (offset > EXTENSIONS_START_MAX)
+		return TRANSPORT_NONE;
+	return skip_extensions((void *)(long)skb->data, (void *)(long)skb->data_end, offset,
+			       protocol);
 }
 
 /* part: ip_length_holds (needs: packet) */
