@@ -87,7 +87,9 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 enum {
 	EXTENSIONS_MAX = 8,
 	EXTENSIONS_START_MAX = 256, /* their offset in the frame, an ICMP quote's at most */
-	TRANSPORT_FRAGMENT = 1 << 24, /* beside offset << 0 and protocol << 16 */
+	TRANSPORT_OFFSET = 0x7fff,    /* in the frame; eight headers reach half as far */
+	TRANSPORT_PROTOCOL_SHIFT = 16,
+	TRANSPORT_FRAGMENT = 1 << 24, /* the first of several */
 	TRANSPORT_NONE = 1 << 25,
 };
 
@@ -137,7 +139,7 @@ static __always_inline __u32 skip_extensions(void *data, void *data_end, __u32 o
 		}
 		protocol = extension->nexthdr;
 	}
-	return is_extension(protocol) ? TRANSPORT_NONE : offset | protocol << 16 | flags;
+	return is_extension(protocol) ? TRANSPORT_NONE : offset | protocol << TRANSPORT_PROTOCOL_SHIFT | flags;
 }
 
 /* part: parse_ipv6 (needs: packet, ipv6_header, parse_ports, extensions) */
@@ -157,8 +159,8 @@ static __always_inline bool parse_ipv6(struct packet *packet)
 		transport = extensions(packet, (void *)(ip + 1) - packet->data, ip->nexthdr);
 		if (transport & TRANSPORT_NONE)
 			return false;
-		packet->transport = packet->data + (transport & 0xffff);
-		packet->protocol = transport >> 16;
+		packet->transport = packet->data + (transport & TRANSPORT_OFFSET);
+		packet->protocol = transport >> TRANSPORT_PROTOCOL_SHIFT;
 		packet->fragment = transport & TRANSPORT_FRAGMENT;
 	}
 	return parse_ports(packet);
