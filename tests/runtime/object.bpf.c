@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * An object that keeps docs/object.md and does next to nothing, for the tests of mplex-run: its XDP
- * program counts UDP datagrams to port 5000 under the first reason, its TC programs say "next".
+ * program counts UDP datagrams to port 5000 under the first reason and passes all; its TC programs
+ * count all packets as the first two ingress reasons and say "next".
  *
- * The tests compile it with their own MANIFEST and leave parts out: -DWITHOUT_TC,
- * -DWITHOUT_MANIFEST, -DUNVERIFIABLE.
+ * The tests compile it with their own MANIFEST and leave parts out: -DWITHOUT_TC, -DWITHOUT_XDP,
+ * -DWITHOUT_MANIFEST, -DWITHOUT_ADDRESSES, -DUNVERIFIABLE.
  */
 #include <stdbool.h>
 
@@ -17,11 +18,15 @@ typedef unsigned long long __u64;
 typedef __u16 __be16;
 typedef __u32 __be32;
 typedef __u32 __wsum;
-enum bpf_map_type { BPF_MAP_TYPE_PERCPU_ARRAY = 6 };
+enum bpf_map_type {
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6
+};
 struct xdp_md {
 	__u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
 };
-struct __sk_buff;
+struct __sk_buff {
+	__u32 len;
+};
 
 #include <bpf/bpf_helpers.h>
 
@@ -44,9 +49,17 @@ struct {
 } ingress_counters SEC(".maps");
 
 const volatile __u8 mplex_mac[6];
+#ifdef WITHOUT_ADDRESSES
+enum {
+	mplex_local_v4_count,
+	mplex_local_v6_count,
+	mplex_local_known
+};
+#else
 const volatile __u32 mplex_local_v4_count, mplex_local_v6_count;
 const volatile __be32 mplex_local_v4[64], mplex_local_v6[64][4];
 const volatile __u8 mplex_local_known;
+#endif
 const volatile __u64 mplex_key[2];
 const volatile __u16 mplex_mss_v4, mplex_mss_v6, mplex_window;
 const volatile __u8 mplex_window_scale, mplex_sack, mplex_timestamps, mplex_ecn, mplex_ttl,
@@ -58,6 +71,17 @@ const char mplex_manifest[] SEC(".mplex") __attribute__((used)) = MANIFEST;
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
+static __always_inline void add(void *map, __u32 index, __u64 bytes)
+{
+	struct count *count = bpf_map_lookup_elem(map, &index);
+
+	if (count) {
+		count->packets++;
+		count->bytes += bytes;
+	}
+}
+
+#ifndef WITHOUT_XDP
 /* Big-endian 5000, read as two bytes. */
 static __always_inline bool is_ours(const __u8 *frame, const __u8 *end)
 {
@@ -65,39 +89,46 @@ static __always_inline bool is_ours(const __u8 *frame, const __u8 *end)
 	       frame[36] == 5000 >> 8 && frame[37] == (5000 & 255);
 }
 
+/* A look at every constant keeps all of them in the object; it is never true. */
+static __always_inline bool look_at_constants(void)
+{
+	__u64 bits = mplex_mac[0] & mplex_key[0] & mplex_mss_v4 & mplex_mss_v6 & mplex_window &
+		     mplex_window_scale & mplex_sack & mplex_timestamps & mplex_ecn & mplex_ttl &
+		     mplex_hop_limit & mplex_redirect & mplex_local_v4_count &
+		     mplex_local_v6_count & mplex_local_known & 256;
+
+#ifndef WITHOUT_ADDRESSES
+	bits &= mplex_local_v4[0] & mplex_local_v6[0][0];
+#endif
+	return bits;
+}
+
 SEC("xdp.frags")
 int mplex_xdp(struct xdp_md *context)
 {
 	const __u8 *frame = (void *)(long)context->data, *end = (void *)(long)context->data_end;
-	__u32 index = 0;
-	struct count *count = bpf_map_lookup_elem(&counters, &index);
 
 #ifdef UNVERIFIABLE
 	return *frame;
 #endif
-	/* A look at every constant keeps all of them in the object. */
-	if (mplex_mac[0] & mplex_local_v4_count & mplex_local_v6_count & mplex_local_v4[0] &
-	    mplex_local_v6[0][0] & mplex_local_known & mplex_key[0] & mplex_mss_v4 & mplex_mss_v6 &
-	    mplex_window & mplex_window_scale & mplex_sack & mplex_timestamps & mplex_ecn &
-	    mplex_ttl & mplex_hop_limit & mplex_redirect & 256)
-		return 0;
-	if (count && is_ours(frame, end)) {
-		count->packets++;
-		count->bytes += end - frame;
-	}
+	if (is_ours(frame, end) && !look_at_constants())
+		add(&counters, 0, end - frame);
 	return 2; /* XDP_PASS */
 }
+#endif
 
 #ifndef WITHOUT_TC
 SEC("tc")
 int mplex_ingress(struct __sk_buff *packet)
 {
+	add(&ingress_counters, 0, packet->len);
 	return -1;
 }
 
 SEC("tc")
 int mplex_egress(struct __sk_buff *packet)
 {
+	add(&ingress_counters, 1, packet->len);
 	return -1;
 }
 #endif
