@@ -230,7 +230,7 @@ static void write_extensions(struct emission *e)
 	need(e, PART_extensions_xdp);
 	if (tc)
 		need(e, PART_extensions_tc);
-	fputs("static __always_inline __u32 extensions(const struct packet *packet, __u32 offset,\n"
+	fputs("static __always_inline __u32 extensions(const struct packet *packet, __u64 offset,\n"
 	      "\t\t\t\t\t__u32 protocol)\n{\n",
 	      e->out);
 	if (tc)

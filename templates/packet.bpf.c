@@ -86,7 +86,6 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 /* part: skip_extensions (needs: kernel, ipv6_header) */
 enum {
 	EXTENSIONS_MAX = 8,
-	EXTENSIONS_START_MAX = 256, /* their offset in the frame, an ICMP quote's at most */
 	TRANSPORT_OFFSET = 0x7fff,    /* in the frame; eight headers reach half as far */
 	TRANSPORT_PROTOCOL_SHIFT = 16,
 	TRANSPORT_FRAGMENT = 1 << 24, /* the first of several */
@@ -114,13 +113,13 @@ static __always_inline bool is_extension(__u8 protocol)
  * Steps over IPv6 extension headers from an offset into the frame; gives offset, protocol and flags
  * of what follows. TRANSPORT_NONE: too many, a later fragment, or the frame ends before.
  */
-static __always_inline __u32 skip_extensions(void *data, void *data_end, __u32 offset,
+static __always_inline __u32 skip_extensions(void *data, void *data_end, __u64 offset,
 					     __u8 protocol)
 {
 	__u32 flags = 0;
 
 	for (int headers = 0; headers < EXTENSIONS_MAX; headers++) {
-		struct ipv6_opt_hdr *extension = data + offset;
+		struct ipv6_opt_hdr *extension = data + (offset & TRANSPORT_OFFSET);
 
 		if (!is_extension(protocol))
 			break;
@@ -168,19 +167,15 @@ static __always_inline bool parse_ipv6(struct packet *packet)
 
 /* part: extensions_xdp (needs: skip_extensions) */
 /* A global function: the verifier walks it once, and not once per number of headers. */
-__noinline __u32 extensions_xdp(struct xdp_md *xdp, __u32 offset, __u32 protocol)
+__noinline __u32 extensions_xdp(struct xdp_md *xdp, __u64 offset, __u32 protocol)
 {
-	if (offset > EXTENSIONS_START_MAX)
-		return TRANSPORT_NONE;
 	return skip_extensions((void *)(long)xdp->data, (void *)(long)xdp->data_end, offset,
 			       protocol);
 }
 
 /* part: extensions_tc (needs: skip_extensions, skb) */
-__noinline __u32 extensions_tc(struct __sk_buff *skb, __u32 offset, __u32 protocol)
+__noinline __u32 extensions_tc(struct __sk_buff *skb, __u64 offset, __u32 protocol)
 {
-	if (offset > EXTENSIONS_START_MAX)
-		return TRANSPORT_NONE;
 	return skip_extensions((void *)(long)skb->data, (void *)(long)skb->data_end, offset,
 			       protocol);
 }

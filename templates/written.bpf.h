@@ -36,7 +36,7 @@ void judge(const struct packet *packet, struct verdict *verdict);
 
 /* skip_extensions in the program's own kind of context. */
 /* written: extensions */
-__u32 extensions(const struct packet *packet, __u32 offset, __u32 protocol);
+__u32 extensions(const struct packet *packet, __u64 offset, __u32 protocol);
 
 /* Either family's, by the packet's version of IP. */
 /* written: parse */
