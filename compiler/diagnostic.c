@@ -266,7 +266,7 @@ static void print_text(const struct diagnostics *diagnostics, const struct diagn
 			print_one(note, source, colour, out);
 	}
 	if (total > shown)
-		fprintf(out, "and %zu more of %zu errors and %zu warnings\n", total - shown,
+		fprintf(out, "and %zu more (errors: %zu, warnings: %zu)\n", total - shown,
 			diagnostics->error_count, diagnostics->warning_count);
 }
 

@@ -24,7 +24,7 @@
 
 enum {
 	TEXT_SHOWN = 40,	 /* bytes of the rule file that a message repeats */
-	PAIRS_MAX = 16 << 20,	 /* of patterns to compare, in one file */
+	PAIRS_MAX = 4 << 20,	 /* of patterns to compare, in one file */
 	KEY_WORD_MAX = 32,	 /* longer words are not compared */
 	PORT_WORDS = 65536 / 64, /* of a set of ports */
 };

@@ -36,6 +36,7 @@ struct reader {
 	unsigned depth;
 	size_t nodes;
 	struct node *root;
+	const struct node *over_lines; /* the value before this event */
 	/* libyaml counts characters: the same point in characters and in bytes */
 	size_t character, offset;
 };
@@ -235,10 +236,7 @@ static int read_scalar(struct reader *reader, const yaml_event_t *event)
 		return -ENOMEM;
 	refuse_properties(reader, node->place, event->data.scalar.anchor, event->data.scalar.tag);
 	if (event->start_mark.line != event->end_mark.line) {
-		diagnostics_error(
-			reader->diagnostics, node->place,
-			"a value cannot go over several lines: write it on one, and check "
-			"the indentation");
+		reader->over_lines = node;
 		node->kind = NODE_BROKEN;
 	} else if (is_key && style == YAML_PLAIN_SCALAR_STYLE && !strcmp(text, "<<")) {
 		diagnostics_error(reader->diagnostics, node->place,
@@ -287,6 +285,20 @@ static int read_end(struct reader *reader)
 	return node->kind == NODE_MAPPING ? refuse_duplicates(reader, node) : 0;
 }
 
+/*
+ * A line with too much indentation continues the value before it. If it has a ':' that is no YAML,
+ * and what libyaml then says of the second line is better than this about the first.
+ */
+static void refuse_lines(struct reader *reader)
+{
+	if (reader->over_lines)
+		diagnostics_error(
+			reader->diagnostics, reader->over_lines->place,
+			"a value cannot go over several lines: write it on one, and check "
+			"the indentation");
+	reader->over_lines = NULL;
+}
+
 static int read_event(struct reader *reader, const yaml_event_t *event)
 {
 	if (reader->nodes++ == NODES_MAX) {
@@ -332,6 +344,7 @@ static int read_events(struct reader *reader, yaml_parser_t *parser)
 			syntax_error(reader, parser);
 			return -EINVAL;
 		}
+		refuse_lines(reader);
 		more = event.type != YAML_STREAM_END_EVENT;
 		err = read_event(reader, &event);
 		yaml_event_delete(&event);
