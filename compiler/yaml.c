@@ -225,6 +225,24 @@ static int read_alias(struct reader *reader, const yaml_event_t *event)
 	return 0;
 }
 
+/*
+ * Whether a '?' stands before a key. YAML takes it for the mark of a key even in {?00: 1}, where
+ * the author meant a tag; then the place is widened to what was meant.
+ */
+static bool is_explicit_key(const struct reader *reader, struct place *place)
+{
+	const char *text = reader->source->text;
+	size_t start = place->offset;
+
+	while (start && (text[start - 1] == ' ' || text[start - 1] == '\t'))
+		start--;
+	if (!start || text[start - 1] != '?')
+		return false;
+	place->length += place->offset - (start - 1);
+	place->offset = start - 1;
+	return true;
+}
+
 static int read_scalar(struct reader *reader, const yaml_event_t *event)
 {
 	yaml_scalar_style_t style = event->data.scalar.style;
@@ -237,6 +255,11 @@ static int read_scalar(struct reader *reader, const yaml_event_t *event)
 	refuse_properties(reader, node->place, event->data.scalar.anchor, event->data.scalar.tag);
 	if (event->start_mark.line != event->end_mark.line) {
 		reader->over_lines = node;
+		node->kind = NODE_BROKEN;
+	} else if (is_key && is_explicit_key(reader, &node->place)) {
+		diagnostics_error(reader->diagnostics, node->place,
+				  "'?' before a key is not part of it, and not part of rule files: "
+				  "put a tag that starts with '?' in quotes");
 		node->kind = NODE_BROKEN;
 	} else if (is_key && style == YAML_PLAIN_SCALAR_STYLE && !strcmp(text, "<<")) {
 		diagnostics_error(reader->diagnostics, node->place,

@@ -196,6 +196,8 @@ static void test_refusals(void **state)
 		{"a: !!seq [b]\n", 0, 1, 4, "YAML tags"},
 		{"a: {<<: b}\n", 0, 1, 5, "merge keys"},
 		{"a: b\n---\nc: d\n", -EINVAL, 2, 1, "second document"},
+		{"{a: 1, ?00: 2}", 0, 1, 8, "starts with '?'"},
+		{"? a\n: b\n", 0, 1, 1, "starts with '?'"},
 		{"a: |\n  text\n", 0, 1, 4, "several lines"},
 		{"a: >\n  text\n", 0, 1, 4, "several lines"},
 		{"a: b\n  c\n", 0, 1, 4, "several lines"},
