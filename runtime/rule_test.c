@@ -217,20 +217,32 @@ static struct outcome try_tcp(struct bench *bench, const struct flow *flow, uint
 	return other(action_text(action));
 }
 
-/* Whether the listener serves the family at all, and if so by which address. */
+/* Whether an address lies in a prefix of its own family. */
+static bool within(const struct manifest_address *prefix, const uint8_t address[16])
+{
+	unsigned whole = prefix->prefix / 8, rest = prefix->prefix % 8;
+
+	return !memcmp(prefix->bytes, address, whole) &&
+	       (!rest || (prefix->bytes[whole] ^ address[whole]) >> (8 - rest) == 0);
+}
+
+/*
+ * Whether the listener serves the family at all, and if so by which address: the documentation's,
+ * or else one of its own. The first of a prefix stands for the network, so it is the second.
+ */
 static bool find_address(const struct manifest_listener *listener, int family, uint8_t address[16])
 {
-	if (!listener->address_count) {
-		inet_pton(family == 4 ? AF_INET : AF_INET6, server_addresses[family == 6], address);
+	inet_pton(family == 4 ? AF_INET : AF_INET6, server_addresses[family == 6], address);
+	if (!listener->address_count)
 		return true;
-	}
 	for (size_t i = 0; i < listener->address_count; i++) {
 		const struct manifest_address *own = &listener->addresses[i];
 
 		if (own->family != family)
 			continue;
+		if (within(own, address))
+			return true;
 		memcpy(address, own->bytes, sizeof(own->bytes));
-		/* The first address of a prefix stands for the network. */
 		if (own->prefix < (family == 4 ? 32 : 128))
 			address[family == 4 ? 3 : 15] |= 1;
 		return true;

@@ -2,7 +2,7 @@
 /*
  * An object that keeps docs/object.md and does next to nothing, for the tests of mplex-run: its XDP
  * program counts UDP datagrams to port 5000 under the first reason and passes all; its TC programs
- * count all packets as the first two ingress reasons and say "next".
+ * count the same (ingress) and everything (egress) as the first two ingress reasons and say "next".
  *
  * The tests compile it with their own MANIFEST and leave parts out: -DWITHOUT_TC, -DWITHOUT_XDP,
  * -DWITHOUT_MANIFEST, -DWITHOUT_ADDRESSES, -DUNVERIFIABLE.
@@ -25,7 +25,7 @@ struct xdp_md {
 	__u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
 };
 struct __sk_buff {
-	__u32 len;
+	__u32 len, others[18], data, data_end;
 };
 
 #include <bpf/bpf_helpers.h>
@@ -71,6 +71,13 @@ const char mplex_manifest[] SEC(".mplex") __attribute__((used)) = MANIFEST;
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
+/* Big-endian 5000, read as two bytes. */
+static __always_inline bool is_ours(const __u8 *frame, const __u8 *end)
+{
+	return frame + 38 <= end && frame[12] == 8 && frame[13] == 0 && frame[23] == 17 &&
+	       frame[36] == 5000 >> 8 && frame[37] == (5000 & 255);
+}
+
 static __always_inline void add(void *map, __u32 index, __u64 bytes)
 {
 	struct count *count = bpf_map_lookup_elem(map, &index);
@@ -82,13 +89,6 @@ static __always_inline void add(void *map, __u32 index, __u64 bytes)
 }
 
 #ifndef WITHOUT_XDP
-/* Big-endian 5000, read as two bytes. */
-static __always_inline bool is_ours(const __u8 *frame, const __u8 *end)
-{
-	return frame + 38 <= end && frame[12] == 8 && frame[13] == 0 && frame[23] == 17 &&
-	       frame[36] == 5000 >> 8 && frame[37] == (5000 & 255);
-}
-
 /* A look at every constant keeps all of them in the object; it is never true. */
 static __always_inline bool look_at_constants(void)
 {
@@ -121,7 +121,8 @@ int mplex_xdp(struct xdp_md *context)
 SEC("tc")
 int mplex_ingress(struct __sk_buff *packet)
 {
-	add(&ingress_counters, 0, packet->len);
+	if (is_ours((void *)(long)packet->data, (void *)(long)packet->data_end))
+		add(&ingress_counters, 0, packet->len);
 	return -1;
 }
 

@@ -53,6 +53,7 @@ def xdp_shown(namespace, interface="eth0"):
     return shown.get("xdp", {}).get("mode", 0)
 
 
+INGRESS, EGRESS = objects.MANIFEST["ingress_reasons"]  # under which the object counts what TC saw
 NATIVE, GENERIC = 1, 2  # as the kernel numbers them: XDP_ATTACHED_DRV, XDP_ATTACHED_SKB
 
 
@@ -63,6 +64,10 @@ def test_mode(network, mode, shown):
     with Mplex(network.server, objects.build(), mode) as running:
         assert xdp_shown(network.server) == shown
         assert f"attached mplex_xdp in {mode} mode" in running.text()
+        # TC sees frames with their Ethernet header in either mode.
+        send(network)
+        assert wait_until(lambda: running.counters()["feed", INGRESS] == 1)
+        assert running.counters()["feed", "routed"] == 1
     assert xdp_shown(network.server) == 0
 
 
@@ -106,7 +111,7 @@ def test_programs_of_others(own_network, where):
     server, client = own_network.server, own_network.client
     incoming = where == foreign.TCX_INGRESS
     ends = (client, SERVER) if incoming else (server, CLIENT)
-    ours = "feed", objects.MANIFEST["ingress_reasons"][0 if incoming else 1]
+    ours = "feed", INGRESS if incoming else EGRESS
     with foreign.Tcx(server, "eth0", where) as other:
         with Mplex(server, objects.build()) as running:
             before = other.seen()
