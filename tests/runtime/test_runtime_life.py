@@ -208,7 +208,9 @@ def test_lines(network):
         send(network, 3)
         assert wait_until(lambda: "feed 600 -> 5001: 3 packets, 147 bytes\n" in running.text())
         # What did not move is not said again, but at the end.
-        send(network, 2, port=5999)
+        said = len(running.text())
+        send_from(network.server, CLIENT, 2)
+        assert wait_until(lambda: f"feed {EGRESS}: " in running.text()[said:])
     assert running.text().count("feed 600 -> 5001: 3 packets") == 2
     assert running.text().endswith("eth0: detached\n")
 

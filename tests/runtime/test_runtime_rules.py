@@ -137,7 +137,7 @@ def test_handshake_not_answered():
 
 
 def test_host_is_left_alone(own_network):
-    """A host that forwards: its setting stays, its routes do not matter to the tests."""
+    """The tests write sysctls, but in a namespace of their own."""
     server = own_network.server
     names = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
     for name in names:
