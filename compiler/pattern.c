@@ -194,9 +194,11 @@ static int check_characters(const struct listener *listener, const char *text, s
 		return refuse(problem, "a tag has at least one byte: write the bytes of the tag");
 	if (hex)
 		length /= 2;
-	if (length != listener->tag.length)
-		return refuse(problem, "this tag has %zu byte%s, the tags of this listener have %u",
-			      length, length == 1 ? "" : "s", listener->tag.length);
+	if (length != listener->tag.length) {
+		refuse(problem, "this tag has %zu byte%s, the tags of this listener have %u",
+		       length, length == 1 ? "" : "s", listener->tag.length);
+		return -EMSGSIZE;
+	}
 	return 0;
 }
 

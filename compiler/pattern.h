@@ -28,8 +28,8 @@ uint32_t pattern_length(enum tag_type type, const char *text, size_t length);
 
 /*
  * Reads the tags of a route as the listener's tag type, order and length have them. Returns 0, or
- * -EINVAL with a sentence in *problem that says what is wrong and what would be right; then
- * *pattern is untouched.
+ * -EMSGSIZE for the wrong number of bytes or else -EINVAL, with a sentence in *problem that says
+ * what is wrong and what would be right; then *pattern is untouched.
  */
 int pattern_read(const struct listener *listener, const char *text, size_t length,
 		 struct pattern *pattern, char problem[PROBLEM_MAX]);

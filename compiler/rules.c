@@ -166,6 +166,16 @@ static const char *const reply_names[] = {
 	diagnostics_error((reader)->diagnostics, (node)->place, __VA_ARGS__)
 #define note(reader, place, ...) diagnostics_note((reader)->diagnostics, place, __VA_ARGS__)
 
+/* The first item or key that is too many. */
+static const struct node *beyond(const struct node *node, uint32_t limit)
+{
+	const struct node *item = node->first;
+
+	while (limit--)
+		item = item->next;
+	return item;
+}
+
 static void *allocate(struct reader *reader, size_t count, size_t size)
 {
 	void *memory = arena_array(reader->arena, count, size);
@@ -269,7 +279,8 @@ static const char *kind_name(const struct node *node)
 static bool read_keys(struct reader *reader, const struct node *mapping, struct place place,
 		      const char *what, const struct key *keys, size_t count, struct node **values)
 {
-	const char *names[KEYS];
+	const char *names[KEYS], *missing[KEYS], *example = NULL;
+	size_t missing_count = 0;
 	bool there[KEYS] = {false};
 	char list[200];
 
@@ -306,11 +317,19 @@ static bool read_keys(struct reader *reader, const struct node *mapping, struct 
 			      what, list_names(names, count, " and ", list, sizeof(list)));
 		}
 	}
-	for (size_t i = 0; i < count; i++)
-		if (keys[i].required && !there[i])
-			diagnostics_error(reader->diagnostics, place,
-					  "%s needs '%s': write it as in '%s'", what, names[i],
-					  keys[i].example);
+	for (size_t i = 0; i < count; i++) {
+		if (!keys[i].required || there[i])
+			continue;
+		missing[missing_count++] = names[i];
+		example = keys[i].example;
+	}
+	list_names(missing, missing_count, " and ", list, sizeof(list));
+	if (missing_count == 1)
+		diagnostics_error(reader->diagnostics, place, "%s needs '%s': write it as in '%s'",
+				  what, list, example);
+	else if (missing_count)
+		diagnostics_error(reader->diagnostics, place, "%s needs %s: write them, too", what,
+				  list);
 	return true;
 }
 
@@ -466,31 +485,39 @@ static void read_protocol(struct reader *reader, const struct node *node, struct
 
 static void read_length(struct reader *reader, const struct node *node, struct draft *draft)
 {
-	const char *dots =
-		node->kind == NODE_SCALAR ? memmem(node->text, node->length, "..", 2) : NULL;
+	const char *dots;
 	uint64_t min, max;
+	int err;
 
 	draft->length = node->place;
-	if (node->kind == NODE_SCALAR && !dots && memchr(node->text, '-', node->length)) {
+	if (node->kind != NODE_SCALAR) {
+		read_number(reader, node, "a length", 1, PAYLOAD_MAX, &min);
+		return;
+	}
+	dots = memmem(node->text, node->length, "..", 2);
+	if (dots) {
+		size_t length = dots - node->text;
+		int max_err = decimal_read(dots + 2, node->length - length - 2, PAYLOAD_MAX, &max);
+
+		err = decimal_read(node->text, length, PAYLOAD_MAX, &min);
+		if (!err || max_err == -EINVAL)
+			err = max_err;
+	} else {
+		err = decimal_read(node->text, node->length, PAYLOAD_MAX, &min);
+		max = min;
+	}
+	if (err == -EINVAL) {
 		error(reader, node,
 		      "'%.*s' is not a length: write a number of bytes, or two with '..' between "
 		      "them, as in 290..294",
 		      SHOWN(node));
 		return;
 	}
-	if (dots) {
-		struct node first = *node, last = *node;
-
-		first.length = dots - node->text;
-		last.text = dots + 2;
-		last.length = node->length - first.length - 2;
-		if (!read_number(reader, &first, "a length", 1, PAYLOAD_MAX, &min) ||
-		    !read_number(reader, &last, "a length", 1, PAYLOAD_MAX, &max))
-			return;
-	} else {
-		if (!read_number(reader, node, "a length", 1, PAYLOAD_MAX, &min))
-			return;
-		max = min;
+	if (err || !min) {
+		error(reader, node,
+		      "%.*s is out of range: a message has from 1 to %d bytes of payload",
+		      SHOWN(node), PAYLOAD_MAX);
+		return;
 	}
 	if (min > max) {
 		error(reader, node,
@@ -716,6 +743,7 @@ static void read_route(struct reader *reader, const struct node *key, struct dra
 	struct route route = {.text = key->text, .place = key->place};
 	char problem[PROBLEM_MAX];
 	bool good;
+	int err;
 
 	if (is_empty(key->value)) {
 		error(reader, key, "this tag has no port: write it as in '\"600\": 5001'");
@@ -727,11 +755,10 @@ static void read_route(struct reader *reader, const struct node *key, struct dra
 		draft->backends[route.port / 64] |= 1ULL << route.port % 64;
 	if (!draft->tag_known)
 		return;
-	if (pattern_read(listener, key->text, key->length, &route.pattern, problem)) {
-		uint32_t length = pattern_length(listener->tag.type, key->text, key->length);
-
+	err = pattern_read(listener, key->text, key->length, &route.pattern, problem);
+	if (err) {
 		error(reader, key, "%s", problem);
-		if (length && length != listener->tag.length && draft->tag_length.length)
+		if (err == -EMSGSIZE && draft->tag_length.length)
 			note(reader, draft->tag_length, "the length comes from here");
 		good = false;
 	}
@@ -771,11 +798,14 @@ static size_t read_hex(struct reader *reader, const struct node *node, const cha
 
 	if (node->kind == NODE_SCALAR)
 		length = hex_read(node->text, node->length, bytes, size);
-	if (!length && node->kind != NODE_BROKEN)
+	if (!length && node->kind == NODE_SCALAR)
 		error(reader, node,
-		      "%s are hex digits, two for each of at most %zu bytes: write them as in "
+		      "'%.*s' is not %s: write hex digits, two a byte, 1 to %zu bytes, as in "
 		      "'cafe01'",
-		      what, size);
+		      SHOWN(node), what, size);
+	else if (!length && node->kind != NODE_BROKEN)
+		error(reader, node, "%s is not %s: write hex digits, as in 'cafe01'", what,
+		      kind_name(node));
 	return length;
 }
 
@@ -783,7 +813,7 @@ static bool read_mask(struct reader *reader, const struct node *node, const stru
 		      struct require *require)
 {
 	uint8_t clear = 0, any = 0;
-	size_t length = read_hex(reader, node, "mask", require->mask, TAG_MAX);
+	size_t length = read_hex(reader, node, "a mask", require->mask, TAG_MAX);
 
 	if (!length)
 		return false;
@@ -827,7 +857,8 @@ static void read_require(struct reader *reader, const struct node *node, struct 
 	if (!read_number(reader, values[REQUIRE_OFFSET], "an offset", 0, PAYLOAD_MAX - 1, &offset))
 		return;
 	require.offset = offset;
-	require.length = read_hex(reader, values[REQUIRE_BYTES], "bytes", require.bytes, TAG_MAX);
+	require.length =
+		read_hex(reader, values[REQUIRE_BYTES], "a text of bytes", require.bytes, TAG_MAX);
 	if (!require.length)
 		return;
 	memset(require.mask, 0xff, require.length);
@@ -872,8 +903,8 @@ static void read_requires(struct reader *reader, const struct node *node, struct
 	if (!check_list(reader, node, listener_keys[KEY_REQUIRE].example))
 		return;
 	if (node->length > REQUIRES_MAX) {
-		error(reader, node, "there are %u requires: write %d at most", node->length,
-		      REQUIRES_MAX);
+		error(reader, beyond(node, REQUIRES_MAX), "there are %u requires: write %d at most",
+		      node->length, REQUIRES_MAX);
 		return;
 	}
 	listener->requires = allocate(reader, node->length, sizeof(*listener->requires));
@@ -983,8 +1014,8 @@ static void read_addresses(struct reader *reader, const struct node *node, struc
 		return;
 	}
 	if (node->length > ADDRESSES_MAX) {
-		error(reader, node, "there are %u addresses: write %d at most", node->length,
-		      ADDRESSES_MAX);
+		error(reader, beyond(node, ADDRESSES_MAX),
+		      "there are %u addresses: write %d at most", node->length, ADDRESSES_MAX);
 		return;
 	}
 	listener->addresses = allocate(reader, node->length, sizeof(*listener->addresses));
@@ -1032,7 +1063,7 @@ static bool read_hex_bytes(struct reader *reader, const struct node *node, struc
 
 	if (!memory)
 		return false;
-	bytes->length = read_hex(reader, node, "bytes", memory, PAYLOAD_MAX);
+	bytes->length = read_hex(reader, node, "a text of bytes", memory, PAYLOAD_MAX);
 	bytes->bytes = memory;
 	return bytes->length;
 }
@@ -1491,8 +1522,8 @@ static void read_listeners(struct reader *reader, const struct node *node, struc
 		return;
 	}
 	if (node->length > LISTENERS_MAX) {
-		error(reader, node, "there are %u listeners: write %d at most", node->length,
-		      LISTENERS_MAX);
+		error(reader, beyond(node, LISTENERS_MAX),
+		      "there are %u listeners: write %d at most", node->length, LISTENERS_MAX);
 		return;
 	}
 	drafts = calloc(node->length, sizeof(*drafts));
@@ -1512,23 +1543,30 @@ static void read_listeners(struct reader *reader, const struct node *node, struc
 	free(drafts);
 }
 
+static void read_version(struct reader *reader, const struct node *node)
+{
+	uint64_t version = 0;
+
+	if (node->kind == NODE_SCALAR &&
+	    decimal_read(node->text, node->length, UINT64_MAX - 1, &version) == -ERANGE)
+		version = UINT64_MAX;
+	if (version > 1)
+		error(reader, node,
+		      "this mplexc reads version 1 of rule files: use a newer one, or write "
+		      "'version: 1'");
+	else if (version != 1)
+		error(reader, node, "this is no version of rule files: write 'version: 1'");
+}
+
 static void read_file(struct reader *reader, const struct node *root, struct rules *rules)
 {
 	struct node *values[COUNT(file_keys)];
-	uint64_t version;
 
 	if (!read_keys(reader, root, root->place, "a rule file", file_keys, COUNT(file_keys),
 		       values))
 		return;
-	if (values[FILE_VERSION] && values[FILE_VERSION]->kind == NODE_SCALAR &&
-	    !decimal_read(values[FILE_VERSION]->text, values[FILE_VERSION]->length, UINT64_MAX,
-			  &version) &&
-	    version > 1)
-		error(reader, values[FILE_VERSION],
-		      "this mplexc reads version 1 of rule files: use a newer one, or write "
-		      "'version: 1'");
-	else if (values[FILE_VERSION])
-		read_number(reader, values[FILE_VERSION], "the version", 1, 1, &version);
+	if (values[FILE_VERSION])
+		read_version(reader, values[FILE_VERSION]);
 	if (values[FILE_LISTENERS])
 		read_listeners(reader, values[FILE_LISTENERS], rules);
 }

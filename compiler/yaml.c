@@ -61,8 +61,9 @@ static const struct {
 	{"did not find expected ',' or ']'", "a ',' or ']' is missing before this"},
 	{"did not find expected <document start>",
 	 "this is outside of the rules: check the indentation"},
-	{"found unexpected end of stream",
-	 "the file ends inside quotes: the closing one is missing"},
+	{"found unexpected end of stream", "these quotes are never closed"},
+	{"found unexpected ':'",
+	 "this ':' cannot stand here: write a space behind it, or quotes around the value"},
 	{"mapping keys are not allowed in this context",
 	 "'? ' cannot stand here: put a tag that starts with '?' in quotes"},
 	{"block sequence entries are not allowed in this context",
@@ -100,13 +101,18 @@ static struct place event_place(struct reader *reader, const yaml_event_t *event
 static void syntax_error(struct reader *reader, const yaml_parser_t *parser)
 {
 	struct place place = {byte_offset(reader, parser->problem_mark.index), 1};
+	struct place opening = {byte_offset(reader, parser->context_mark.index), 1};
 	const char *problem = parser->problem ? parser->problem : "syntax error";
 
-	if (parser->error == YAML_READER_ERROR)
-		place.offset = parser->problem_offset;
+	/* Where quotes end nobody knows, only where they start. */
+	if (!strcmp(problem, "found unexpected end of stream"))
+		place = opening;
 	for (size_t i = 0; i < sizeof(problems) / sizeof(*problems); i++) {
 		if (!strcmp(problems[i].problem, problem)) {
 			diagnostics_error(reader->diagnostics, place, "%s", problems[i].meaning);
+			if (strstr(problem, "did not find expected ',' or"))
+				diagnostics_note(reader->diagnostics, opening,
+						 "the bracket that opened is here");
 			return;
 		}
 	}

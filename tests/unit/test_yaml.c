@@ -208,7 +208,7 @@ static void test_refusals(void **state)
 		{"? {a: b}\n: c\n", -EINVAL, 1, 3, "cannot be a key"},
 		{"a: b\n c: d\n", -EINVAL, 2, 3, "check the indentation"},
 		{"a:\n   b: c\n  d: e\n", -EINVAL, 3, 3, "line up"},
-		{"a: 'b\n", -EINVAL, 2, 1, "ends inside quotes"},
+		{"a: 'b\n", -EINVAL, 1, 4, "never closed"},
 		{"a: [b, c\n", -EINVAL, 2, 1, "']' is missing"},
 		{"a: {b: c\n", -EINVAL, 2, 1, "'}' is missing"},
 		{"a:\n\tb: c\n", -EINVAL, 2, 1, "not tabs"},
