@@ -212,7 +212,7 @@ struct bpf_sock {
 	__u32 priority;
 	__u32 src_ip4;
 	__u32 src_ip6[4];
-	__u16 src_port;
+	__u32 src_port;
 	__be16 dst_port;
 	__u32 dst_ip4;
 	__u32 dst_ip6[4];
