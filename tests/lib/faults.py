@@ -13,7 +13,7 @@ WITH_DATA = "meta length > 100"
 
 def egress(rule):
     return (f'table netdev wire {{ chain out {{ type filter hook egress device "eth0" priority 0\n'
-            f"{rule}\n}} }}")
+            f"{rule}\n}}\n}}\n")
 
 
 def lose_first(port):
@@ -26,7 +26,7 @@ def double_first(version, port):
     family = {4: "ip", 6: "ip6"}[version]
     return (f"table {family} wire {{ chain out {{ type filter hook output priority 0\n"
             f"tcp dport {port} {WITH_DATA} numgen inc mod 1000000 0"
-            f' dup to {SERVER[version]} device "eth0"\n}} }}')
+            f' dup to {SERVER[version]} device "eth0"\n}}\n}}\n')
 
 
 def lossy(percent):
@@ -34,4 +34,4 @@ def lossy(percent):
     chance = f"numgen random mod 100 < {percent}"
     return (egress(f'meta l4proto {{ tcp, udp }} {chance} fwd to "lo"')
             + "table inet wire { chain in { type filter hook prerouting priority -300\n"
-            + f"meta l4proto {{ tcp, udp }} {chance} drop\n}} }}")
+            + f"meta l4proto {{ tcp, udp }} {chance} drop\n}}\n}}\n")

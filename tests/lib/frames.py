@@ -153,6 +153,7 @@ class CraftedTcp:
 
     def packet(self, flags, payload=b"", *, options=(), mac=SERVER_MAC, source_mac=CLIENT_MAC,
                destination=None, ip_fields=None, **fields):
+        fields.setdefault("sport", self.source_port)
         fields.setdefault("seq", self.sequence)
         fields.setdefault("ack", self.acknowledged if "A" in flags else 0)
         options = list(options)
@@ -160,8 +161,7 @@ class CraftedTcp:
             options = [("NOP", None), ("NOP", None), ("Timestamp", self.timestamp)]
         packet = (ethernet(source_mac, mac)
                   / ip(self.version, self.source, destination, **(ip_fields or {}))
-                  / TCP(sport=self.source_port, dport=self.port, flags=flags, window=64000,
-                        options=options, **fields))
+                  / TCP(dport=self.port, flags=flags, window=64000, options=options, **fields))
         return packet / Raw(payload) if payload else packet
 
     def send(self, flags, payload=b"", **fields):
@@ -194,3 +194,14 @@ class CraftedTcp:
         if acknowledge:
             self.send("A")
         return answer
+
+    def say(self, data, length):
+        """Sends data and takes in an answer of that length, which it returns."""
+        self.send("PA", data)
+        self.sequence += len(data)
+        stream = b""
+        while len(stream) < length and (answer := self.answer()) is not None:
+            if Raw in answer and answer[TCP].seq == self.acknowledged:
+                stream += answer[Raw].load
+                self.acknowledged += len(answer[Raw].load)
+        return stream

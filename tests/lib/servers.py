@@ -125,8 +125,11 @@ class TcpServer(Server):
         return wait_until(find, timeout)
 
 
+IP_PKTINFO = 8  # linux/in.h; Python has no name for it
+
+
 class UdpServer(Server):
-    """Answers every datagram with who it is and what it got."""
+    """Answers every datagram with who it is and what it got, from the address it was sent to."""
 
     def __init__(self, namespace, version, port, *, address=None, dual=False, answers=True,
                  options=()):
@@ -136,6 +139,10 @@ class UdpServer(Server):
         for option in options:
             sock.setsockopt(*option)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        if version == 4:
+            sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         sock.bind((address or ANY[version], port))
         sock.setblocking(False)
         super().__init__(sock, port)
@@ -144,17 +151,30 @@ class UdpServer(Server):
 
     def _serve(self):
         try:
-            data, peer = self.socket.recvfrom(1 << 16)
+            data, control, _, peer = self.socket.recvmsg(1 << 16, 256)
         except (BlockingIOError, ConnectionError):
             return
         self.datagrams.append(((peer[0].removeprefix("::ffff:"), peer[1]), data))
         if self.answers:
             # A peer that cannot be reached is the peer's loss.
             with contextlib.suppress(OSError):
-                self.socket.sendto(b"%d\n" % self.port + data, peer)
+                self.socket.sendmsg([b"%d\n" % self.port, data], own_address(control), 0, peer)
 
     def received(self):
         return [data for _, data in self.datagrams]
+
+
+def own_address(control):
+    """What makes an answer leave from the address that a datagram came to, unless it is a group's.
+
+    The interface is left to the routes.
+    """
+    for level, kind, value in control:
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            return [(level, kind, bytes(4) + value[4:8] + bytes(4))]
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO) and value[0] != 0xFF:
+            return [(level, kind, value[:16] + bytes(4))]
+    return []
 
 
 class Servers:

@@ -95,7 +95,7 @@ def test_a_client_that_is_gone_refuses_the_right_server(network, mplex, version)
     try:
         for port in (5001, 5002, 5003):
             sockets[port] = sock = network.server.socket(FAMILY[version], socket.SOCK_DGRAM)
-            sock.bind((ANY[version], port))
+            sock.bind((SERVER[version], port))
             sock.settimeout(5)
         with udp_socket(network.client, version) as client:
             for port, tag in [(5001, "600"), (5002, "601"), (5003, "602")]:
