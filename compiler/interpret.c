@@ -621,8 +621,8 @@ static struct options parse_options(const uint8_t *bytes, size_t length)
 		if (size < 2 || i + size > length)
 			break;
 		if (kind == OPTION_MSS && size == 4) {
-			options.has_mss = true;
 			options.mss = get16(bytes + i + 2);
+			options.has_mss = options.mss; /* 0 says nothing */
 		} else if (kind == OPTION_WINDOW_SCALE && size == 3) {
 			options.has_window_scale = true;
 			options.window_scale = bytes[i + 2];
@@ -1058,6 +1058,9 @@ static int tcp(const struct host *host, const struct situation *situation,
 
 	bool binds = right && age <= COOKIE_BINDS;
 
+	/* A probe repeats the byte before the data, or none. */
+	probe_right &= segment->payload.length <= 1;
+
 	if (binds && data) {
 		first_data(host, situation, segment, outcome, result);
 	} else if (binds && kind & TCP_FIN) {
@@ -1066,7 +1069,7 @@ static int tcp(const struct host *host, const struct situation *situation,
 			   result);
 	} else if (binds) {
 		drop(outcome, "handshake");
-	} else if (probe_right && probe_age <= COOKIE_BINDS && segment->payload.length <= 1) {
+	} else if (probe_right && probe_age <= COOKIE_BINDS) {
 		outcome->reason = "keepalive";
 		answer_ack(host, situation, segment, TCP_ACK, segment->ack - 1, outcome, result);
 	} else if (time_wait) {

@@ -22,6 +22,9 @@
  * - In TIME_WAIT a segment whose cookie binds is treated as without: its handshake is absorbed, its
  *   probe and its FIN are answered. The kernel would answer them out of the old connection. Only
  *   data that would bind ends the state first.
+ * - A segment with more than one byte at the place of a probe is none, whatever its cookie:
+ * `stray`, also when it is late.
+ * - An MSS option of 0 counts as none.
  * - An ACK carries a timestamp if the segment did and the constant allows it: else none was agreed.
  * - A packet with VLAN tags, or from an IPv6 link-local address, is answered to its sender: the
  *   route that the host knows is another interface's, or it is the sender's already.

@@ -22,6 +22,7 @@ enum {
 struct draft {
 	struct random *random;
 	FILE *out;
+	bool patterns;
 	unsigned number; /* of the listener */
 	unsigned protocols;
 	enum tag_type type;
@@ -242,7 +243,7 @@ static void write_routes(const struct draft *draft)
 	unsigned patterns = (unsigned)random_below(random, 100);
 
 	fputs("    routes:\n", draft->out);
-	if (patterns < 60) {
+	if (patterns < 60 || !draft->patterns) {
 		write_exact_routes(draft, count);
 		return;
 	}
@@ -456,7 +457,7 @@ static void write_listener(struct draft *draft, unsigned port, bool addresses, b
 	write_routes(draft);
 }
 
-void rule_file_write(struct random *random, FILE *out)
+void rule_file_write(struct random *random, bool patterns, FILE *out)
 {
 	static const unsigned edges[] = {1, 80, 255, 256, 5000, 32768, 65280, 65535};
 	unsigned kind = (unsigned)random_below(random, 100);
@@ -475,6 +476,7 @@ void rule_file_write(struct random *random, FILE *out)
 		struct draft draft = {
 			.random = random,
 			.out = out,
+			.patterns = patterns,
 			.number = i,
 			.protocols = (unsigned)random_between(random, 1, 3),
 			.constant = random_u64(random),

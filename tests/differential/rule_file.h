@@ -2,11 +2,15 @@
 #ifndef MPLEX_TESTS_RULE_FILE_H
 #define MPLEX_TESTS_RULE_FILE_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 struct random;
 
-/* Writes a random rule file that the front end accepts, one item a line. */
-void rule_file_write(struct random *random, FILE *out);
+/*
+ * Writes a random rule file that the front end accepts, one item a line; with or without tag
+ * patterns.
+ */
+void rule_file_write(struct random *random, bool patterns, FILE *out);
 
 #endif

@@ -974,7 +974,7 @@ static void test_syn_mss(void **state)
 {
 	static const struct {
 		unsigned mss, v4, v6;
-	} cases[] = {{0, 0, 0},	   {535, 0, 0},	 {536, 0, 0},  {1219, 0, 0},
+	} cases[] = {{0, 0, 1},	   {535, 0, 0},	 {536, 0, 0},  {1219, 0, 0},
 		     {1220, 0, 1}, {1299, 0, 1}, {1300, 1, 1}, {1439, 1, 1},
 		     {1440, 1, 2}, {1459, 1, 2}, {1460, 2, 2}, {8939, 2, 2},
 		     {8940, 2, 3}, {8959, 2, 3}, {8960, 3, 3}, {65535, 3, 3}};
@@ -1335,8 +1335,10 @@ static void test_late(void **state)
 		expect_answer("late", 20, RST);
 		segment(FIN | ACK, ISN + 1, age, 0, "");
 		expect_answer("late", 20, RST);
-		segment(ACK, ISN, age, 0, "");
+		segment(ACK, ISN, age, 1, "");
 		expect_answer("late", 20, RST);
+		segment(ACK, ISN, age, 2, "");
+		expect_drop("stray");
 		segment(RST | ACK, ISN + 1, age, 0, "");
 		expect_drop("stray");
 	}

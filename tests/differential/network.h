@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The network namespace of the differential test: what routes and sockets a program meets there.
+ *
+ * The program runs by BPF_PROG_TEST_RUN, so no frame crosses an interface. Its look-ups go to the
+ * namespace of the process that tests it. There every address is local to local sockets (so that a
+ * connection can be made between any two), and one interface forwards, with routes to clients.
+ */
+#ifndef MPLEX_TESTS_NETWORK_H
+#define MPLEX_TESTS_NETWORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../../compiler/interpret.h"
+#include "traffic.h"
+
+/*
+ * Moves the process into a namespace of its own and sets that up; it goes with the process. Returns
+ * 0 or a negative errno.
+ */
+int network_open(void);
+
+/* The index of the interface that forwards. */
+int network_interface(void);
+
+/* A client's address in one direction, and what the program is to find out about it. */
+void network_client(struct random *random, enum way_back way, uint8_t family, uint8_t address[16],
+		    struct situation *situation);
+
+/* Both ends of a connection. */
+struct connection {
+	int server, client; /* -1: closed */
+};
+
+/*
+ * Connects a client to a server. tuple has the server's address and port and the client's address;
+ * the client's port is filled in. Returns 0 or a negative errno.
+ */
+int connection_open(struct tuple *tuple, bool timestamps, struct connection *connection);
+
+/*
+ * Closes the connection, the server's end first, which is then in TIME_WAIT; says in *situation
+ * what it expects next. Returns 0 or a negative errno.
+ */
+int connection_finish(struct connection *connection, const struct tuple *tuple, bool timestamps,
+		      struct situation *situation);
+
+/* Closes what is open, without TIME_WAIT. */
+void connection_abort(struct connection *connection);
+
+#endif

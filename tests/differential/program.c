@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From rule file to loaded program, by the real compiler, the real clang and the runtime's own
+ * loader; and the maps of it, by the layouts in the object's BTF.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+
+#include "../../compiler/clang.h"
+#include "../../compiler/diagnostic.h"
+#include "../../compiler/emit.h"
+#include "../../runtime/error.h"
+#include "program.h"
+
+enum {
+	KEY_SIZE = 36, /* of a struct bpf_sock_tuple */
+	VALUE_MAX = 256,
+	CPUS_MAX = 1024,
+};
+
+/* ---- Making ---- */
+
+static void close_memory(FILE **file)
+{
+	if (*file)
+		fclose(*file);
+}
+
+static int emit_text(const struct plan *plan, char **code, size_t *size)
+{
+	__attribute__((cleanup(close_memory))) FILE *out = open_memstream(code, size);
+
+	return out ? emit(plan, out) : -ENOMEM;
+}
+
+static int compile(const struct rules *rules, const struct plan_options *options,
+		   struct diagnostics *diagnostics, void **object, size_t *object_size)
+{
+	struct plan plan = {0};
+	char *code = NULL;
+	size_t size;
+	int err = plan_make(rules, options, diagnostics, &plan);
+
+	if (err)
+		return err;
+	err = emit_text(&plan, &code, &size);
+	if (!err)
+		err = clang_compile(code, size, diagnostics, object, object_size);
+	free(code);
+	plan_free(&plan);
+	return err;
+}
+
+static void set(struct object *object, const char *name, const void *value, size_t size)
+{
+	if (object_constant_size(object, name))
+		object_set_constant(object, name, value, size);
+}
+
+static void set_constants(struct object *object, const struct host *host)
+{
+	uint8_t local_known = host->local_known, sack = host->sack, ecn = host->ecn;
+	uint8_t timestamps = host->timestamps, redirect = host->redirect;
+
+	set(object, "mplex_mac", host->mac, sizeof(host->mac));
+	set(object, "mplex_local_known", &local_known, 1);
+	set(object, "mplex_local_v4_count", &host->local_v4_count, 4);
+	set(object, "mplex_local_v4", host->local_v4, sizeof(host->local_v4));
+	set(object, "mplex_local_v6_count", &host->local_v6_count, 4);
+	set(object, "mplex_local_v6", host->local_v6, sizeof(host->local_v6));
+	set(object, "mplex_key", host->key, sizeof(host->key));
+	set(object, "mplex_mss_v4", &host->mss_v4, 2);
+	set(object, "mplex_mss_v6", &host->mss_v6, 2);
+	set(object, "mplex_window", &host->window, 2);
+	set(object, "mplex_window_scale", &host->window_scale, 1);
+	set(object, "mplex_sack", &sack, 1);
+	set(object, "mplex_timestamps", &timestamps, 1);
+	set(object, "mplex_ecn", &ecn, 1);
+	set(object, "mplex_ttl", &host->ttl, 1);
+	set(object, "mplex_hop_limit", &host->hop_limit, 1);
+	set(object, "mplex_redirect", &redirect, 1);
+}
+
+static int write_object(const void *object, size_t size, char *path)
+{
+	int fd = mkstemp(path);
+	ssize_t written;
+
+	if (fd < 0)
+		return -errno;
+	written = write(fd, object, size);
+	close(fd);
+	return written == (ssize_t)size ? 0 : -EIO;
+}
+
+static int load(const void *bytes, size_t size, const struct host *host, FILE *out,
+		struct object *object)
+{
+	char path[] = "/tmp/mplex-differential-XXXXXX", error[ERROR_SIZE] = "";
+	int err = write_object(bytes, size, path);
+
+	if (!err) {
+		err = object_open(path, object, error, sizeof(error));
+		unlink(path);
+	}
+	if (err) {
+		fprintf(out, "cannot open the object: %s\n", error);
+		return err;
+	}
+	set_constants(object, host);
+	err = object_load(object, true, false, error, sizeof(error));
+	if (err) {
+		fprintf(out, "cannot load the object: %s\n", error);
+		object_close(object);
+	}
+	return err;
+}
+
+/* A map of this name, and the BTF type of its values. */
+static int find_map(const struct object *object, const char *name, size_t key_size,
+		    uint32_t *value_type)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
+
+	if (!map)
+		return -ENOENT;
+	if (bpf_map__key_size(map) != key_size || bpf_map__value_size(map) > VALUE_MAX)
+		return -EINVAL;
+	*value_type = bpf_map__btf_value_type_id(map);
+	return bpf_map__fd(map);
+}
+
+static int find_pending(struct program *program)
+{
+	const struct btf *btf = bpf_object__btf(program->object.bpf);
+	uint32_t type;
+	int map = find_map(&program->object, "pending", KEY_SIZE, &type), err = 0;
+
+	program->pending = map == -ENOENT ? -1 : map;
+	if (map < 0)
+		return map == -ENOENT ? 0 : map;
+#define MEMBER(name) err = err ?: layout_member(btf, type, #name, &program->pending_layout.name)
+	MEMBER(bound_at);
+	MEMBER(isn);
+	MEMBER(port);
+	MEMBER(mss);
+	MEMBER(listener);
+	MEMBER(client_scale);
+	MEMBER(server_scale);
+	MEMBER(scaling);
+	MEMBER(sack);
+	MEMBER(timestamps);
+	MEMBER(ecn);
+	MEMBER(tsval);
+	MEMBER(tsecr);
+	MEMBER(delivered);
+#undef MEMBER
+	return err;
+}
+
+static int find_maps(struct program *program)
+{
+	const struct btf *btf = bpf_object__btf(program->object.bpf);
+	uint32_t type;
+	int err = find_pending(program);
+
+	if (err)
+		return err;
+	program->flows = find_map(&program->object, "flows", KEY_SIZE + 4, &type);
+	if (program->flows == -ENOENT)
+		program->flows = -1;
+	else if (program->flows < 0)
+		return program->flows;
+	else
+		err = layout_member(btf, type, "port", &program->flow_port);
+	program->xdp = bpf_program__fd(program->object.xdp);
+	program->counters = bpf_map__fd(program->object.counters);
+	program->counter_count = bpf_map__max_entries(program->object.counters);
+	program->expected = calloc(program->counter_count, sizeof(*program->expected));
+	return program->expected ? err : -ENOMEM;
+}
+
+static uint32_t verified_instructions(int program)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(program, &info, &size) ? 0 : info.verified_insns;
+}
+
+int program_make(const char *text, size_t size, const struct plan_options *options,
+		 const struct host *host, FILE *out, struct program *program)
+{
+	struct diagnostics diagnostics = {0};
+	struct program made = {.pending = -1, .flows = -1};
+	void *object = NULL;
+	size_t object_size;
+	int err = source_from_bytes("random.yaml", text, size, &made.source);
+
+	if (!err)
+		err = rules_read(&made.source, &diagnostics, &made.rules);
+	if (!err)
+		err = compile(&made.rules, options, &diagnostics, &object, &object_size);
+	if (diagnostics.error_count)
+		diagnostics_print(&diagnostics, &made.source, DIAGNOSTICS_TEXT, out);
+	diagnostics_free(&diagnostics);
+	if (!err)
+		err = load(object, object_size, host, out, &made.object);
+	free(object);
+	if (!err) {
+		err = find_maps(&made);
+		if (err)
+			fprintf(out, "the maps are not those of docs/object.md\n");
+	}
+	if (err) {
+		program_free(&made);
+		return err;
+	}
+	made.instructions = verified_instructions(made.xdp);
+	*program = made;
+	return 0;
+}
+
+void program_free(struct program *program)
+{
+	if (program->object.bpf)
+		object_close(&program->object);
+	free(program->expected);
+	rules_free(&program->rules);
+	source_free(&program->source);
+	memset(program, 0, sizeof(*program));
+}
+
+/* ---- Running ---- */
+
+static uint64_t clock_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+int program_run(const struct program *program, const struct trial *trial, int interface,
+		struct observation *observation)
+{
+	struct xdp_md context = {
+		.data_end = (uint32_t)(trial->linear ? trial->linear : trial->length),
+		.ingress_ifindex = (uint32_t)interface,
+	};
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = trial->frame,
+		    .data_size_in = (uint32_t)trial->length, .data_out = observation->frame,
+		    .data_size_out = sizeof(observation->frame), .repeat = 1);
+
+	if (trial->linear || interface) {
+		options.ctx_in = &context;
+		options.ctx_size_in = sizeof(context);
+	}
+	observation->before = clock_now();
+
+	int err = bpf_prog_test_run_opts(program->xdp, &options);
+
+	observation->after = clock_now();
+	if (err)
+		return -errno;
+	observation->action = options.retval;
+	observation->length = options.data_size_out;
+	return 0;
+}
+
+bool program_splits_frames(const struct program *program)
+{
+	static struct trial trial = {.linear = 100, .length = 200};
+	static struct observation observation;
+
+	return !program_run(program, &trial, 0, &observation);
+}
+
+/* ---- Counters ---- */
+
+static int reason_number(const struct manifest *manifest, const char *reason, uint32_t *number)
+{
+	for (size_t i = 0; i < manifest->reason_count; i++)
+		if (!strcmp(manifest->reasons[i], reason)) {
+			*number = (uint32_t)i;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+static const struct manifest_listener *find_listener(const struct manifest *manifest,
+						     const char *name)
+{
+	for (size_t i = 0; i < manifest->listener_count; i++)
+		if (!strcmp(manifest->listeners[i].name, name))
+			return &manifest->listeners[i];
+	return NULL;
+}
+
+int program_counter(const struct program *program, const struct outcome *outcome, uint32_t *counter)
+{
+	const struct manifest *manifest = &program->object.manifest;
+	const struct manifest_listener *listener = find_listener(manifest, outcome->listener->name);
+	uint32_t reason;
+
+	if (!listener || reason_number(manifest, outcome->reason, &reason))
+		return -ENOENT;
+	*counter = listener->counters + reason;
+	if (!outcome->route || !listener->route_count)
+		return 0;
+
+	/* Both lists are sorted alike. */
+	size_t number = (size_t)(outcome->route - outcome->listener->routes);
+
+	if (number >= listener->route_count ||
+	    strcmp(listener->routes[number].tag, outcome->route->text) ||
+	    listener->routes[number].port != outcome->route->port)
+		return -ENOENT;
+	*counter = listener->routes[number].counter;
+	return 0;
+}
+
+int program_counter_read(const struct program *program, uint32_t counter, struct tally *tally)
+{
+	static struct tally cpus[CPUS_MAX];
+	int count = libbpf_num_possible_cpus();
+
+	if (count < 0 || count > CPUS_MAX)
+		return -EINVAL;
+	if (bpf_map_lookup_elem(program->counters, &counter, cpus))
+		return -errno;
+	*tally = (struct tally){0};
+	for (int i = 0; i < count; i++) {
+		tally->packets += cpus[i].packets;
+		tally->bytes += cpus[i].bytes;
+	}
+	return 0;
+}
+
+/* ---- What the program remembers ---- */
+
+static void make_key(const struct tuple *tuple, uint8_t key[KEY_SIZE])
+{
+	size_t address = tuple->family == 4 ? 4 : 16;
+
+	memset(key, 0, KEY_SIZE);
+	memcpy(key, tuple->source, address);
+	memcpy(key + address, tuple->destination, address);
+	memcpy(key + 2 * address, tuple->source_port, 2);
+	memcpy(key + 2 * address + 2, tuple->destination_port, 2);
+}
+
+/* Members are unsigned integers of this machine, little-endian. */
+static uint64_t get(const uint8_t *value, const struct extent *member)
+{
+	uint64_t number = 0;
+
+	memcpy(&number, value + member->offset, member->size < 8 ? member->size : 8);
+	return number;
+}
+
+static void put(uint8_t *value, const struct extent *member, uint64_t number)
+{
+	memcpy(value + member->offset, &number, member->size < 8 ? member->size : 8);
+}
+
+int program_pending_write(const struct program *program, const struct tuple *tuple,
+			  const struct memory *memory)
+{
+	uint8_t key[KEY_SIZE], value[VALUE_MAX] = {0};
+
+	make_key(tuple, key);
+	put(value, &program->pending_layout.bound_at, memory->bound_at);
+	put(value, &program->pending_layout.isn, memory->binding.isn);
+	put(value, &program->pending_layout.port, memory->port);
+	put(value, &program->pending_layout.delivered, memory->delivered);
+	return bpf_map_update_elem(program->pending, key, value, BPF_ANY) ? -errno : 0;
+}
+
+int program_pending_read(const struct program *program, const struct tuple *tuple,
+			 struct memory *memory)
+{
+	uint8_t key[KEY_SIZE], value[VALUE_MAX];
+
+	make_key(tuple, key);
+	if (bpf_map_lookup_elem(program->pending, key, value))
+		return -errno;
+	*memory = (struct memory){
+		.binding =
+			{
+				.isn = (uint32_t)get(value, &program->pending_layout.isn),
+				.mss = (uint16_t)get(value, &program->pending_layout.mss),
+				.scaling = get(value, &program->pending_layout.scaling),
+				.sack = get(value, &program->pending_layout.sack),
+				.ecn = get(value, &program->pending_layout.ecn),
+				.timestamps = get(value, &program->pending_layout.timestamps),
+				.client_scale =
+					(uint8_t)get(value, &program->pending_layout.client_scale),
+				.server_scale =
+					(uint8_t)get(value, &program->pending_layout.server_scale),
+				.tsval = (uint32_t)get(value, &program->pending_layout.tsval),
+				.tsecr = (uint32_t)get(value, &program->pending_layout.tsecr),
+			},
+		.port = (uint16_t)get(value, &program->pending_layout.port),
+		.listener = (uint32_t)get(value, &program->pending_layout.listener),
+		.delivered = get(value, &program->pending_layout.delivered),
+		.bound_at = get(value, &program->pending_layout.bound_at),
+	};
+	return 0;
+}
+
+int program_pending_forget(const struct program *program, const struct tuple *tuple)
+{
+	uint8_t key[KEY_SIZE];
+
+	make_key(tuple, key);
+	return bpf_map_delete_elem(program->pending, key) ? -errno : 0;
+}
+
+int program_flow_take(const struct program *program, const struct tuple *tuple, uint16_t port,
+		      uint32_t direction, uint16_t *other)
+{
+	struct tuple flow = *tuple;
+	uint8_t key[KEY_SIZE + 4], value[VALUE_MAX];
+
+	flow.destination_port[0] = (uint8_t)(port >> 8);
+	flow.destination_port[1] = (uint8_t)port;
+	make_key(&flow, key);
+	memcpy(key + KEY_SIZE, &direction, 4);
+	if (bpf_map_lookup_elem(program->flows, key, value))
+		return -errno;
+	*other = (uint16_t)get(value, &program->flow_port);
+	return bpf_map_delete_elem(program->flows, key) ? -errno : 0;
+}
+
+bool program_map_clear(int map)
+{
+	uint8_t key[KEY_SIZE + 4];
+	bool any = false;
+
+	while (map >= 0 && !bpf_map_get_next_key(map, NULL, key)) {
+		any = true;
+		bpf_map_delete_elem(map, key);
+	}
+	return any;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A rule file's program in the kernel, to be run on single frames.
+ */
+#ifndef MPLEX_TESTS_PROGRAM_H
+#define MPLEX_TESTS_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "../../compiler/interpret.h"
+#include "../../compiler/plan.h"
+#include "../../compiler/rules.h"
+#include "../../compiler/source.h"
+#include "../../runtime/layout.h"
+#include "../../runtime/object.h"
+#include "traffic.h"
+
+struct tally {
+	uint64_t packets, bytes;
+};
+
+struct program {
+	struct source source;
+	struct rules rules;
+	struct object object;
+	int xdp, counters;
+	int pending, flows; /* -1 where the program has no such map */
+	struct {
+		struct extent bound_at, isn, port, mss, listener, client_scale, server_scale,
+			scaling, sack, timestamps, ecn, tsval, tsecr, delivered;
+	} pending_layout;
+	struct extent flow_port;
+	uint32_t counter_count;
+	struct tally *expected; /* of every counter, by what the interpreter said so far */
+	uint32_t instructions;	/* that the verifier went through */
+};
+
+/* What the kernel made of a frame. */
+struct observation {
+	uint32_t action; /* enum xdp_action */
+	size_t length;
+	uint64_t before, after; /* CLOCK_MONOTONIC, ns: the program ran between */
+	uint8_t frame[FRAME_MAX + ANSWER_MAX];
+};
+
+/*
+ * Takes a rule file through the compiler and clang into the kernel, with these constants. Returns 0
+ * with *program, to be freed; or a negative errno after printing to out what failed.
+ */
+int program_make(const char *text, size_t size, const struct plan_options *options,
+		 const struct host *host, FILE *out, struct program *program);
+
+void program_free(struct program *program);
+
+/*
+ * Runs the program on the trial's frame, which arrives at the interface (0: loopback). Returns 0 or
+ * a negative errno.
+ */
+int program_run(const struct program *program, const struct trial *trial, int interface,
+		struct observation *observation);
+
+/* Whether this kernel lets a test say how much of a frame is in its first buffer. */
+bool program_splits_frames(const struct program *program);
+
+/* The counter of an outcome, or -ENOENT. */
+int program_counter(const struct program *program, const struct outcome *outcome,
+		    uint32_t *counter);
+int program_counter_read(const struct program *program, uint32_t counter, struct tally *tally);
+
+/* What the program remembers of a tcp connection. All return 0 or a negative errno. */
+struct memory {
+	struct binding binding;
+	uint16_t port;
+	uint32_t listener;
+	bool delivered;
+	uint64_t bound_at;
+};
+
+int program_pending_write(const struct program *program, const struct tuple *tuple,
+			  const struct memory *memory);
+int program_pending_read(const struct program *program, const struct tuple *tuple,
+			 struct memory *memory);
+int program_pending_forget(const struct program *program, const struct tuple *tuple);
+
+/* The udp flow's other port: direction 0 from the backend port, 1 from the listen port. */
+int program_flow_take(const struct program *program, const struct tuple *tuple, uint16_t port,
+		      uint32_t direction, uint16_t *other);
+
+/* Deletes all entries of a map. Returns whether there were any. */
+bool program_map_clear(int map);
+
+#endif
