@@ -284,17 +284,12 @@ static void write_probe(const struct emitter *e, const struct stage *stage)
 		write_word_name(e, word);
 		fprintf(e->out, " * 0x%016llxULL", (unsigned long long)hash->multipliers[word]);
 	}
-	fputs(";\n\t__u64 slot;\n\n", e->out);
-	if (hash->displacements) {
-		fputs("\thash ^= hash >> 32;\n", e->out);
-		fprintf(e->out, "\thash = (hash ^ %s_displacements[hash >> %u]) * 0x%016llxULL;\n",
-			e->name, hash->shift, (unsigned long long)hash->multipliers[0]);
-		fprintf(e->out, "\tslot = (hash >> 32) * %s_SLOTS >> 32;\n", e->capitals);
-	} else {
-		fprintf(e->out, "\tslot = hash >> %u;\n", hash->shift);
-	}
-	fprintf(e->out, "\tbarrier_var(slot); /* the verifier wants to see the bound */\n");
-	fprintf(e->out, "\tif (slot >= %s_SLOTS)\n\t\treturn false;\n", e->capitals);
+	if (hash->displacements)
+		fprintf(e->out,
+			";\n\t__u64 slot = ((hash >> %u) + %s_displacements[hash >> %u]) & (%s_SLOTS - 1);\n\n",
+			hash->slot_shift, e->name, hash->bucket_shift, e->capitals);
+	else
+		fprintf(e->out, ";\n\t__u64 slot = hash >> %u;\n\n", hash->slot_shift);
 	for (unsigned word = 0; word < e->dispatch->word_count; word++) {
 		fputs(word ? " || " : "\tif (", e->out);
 		fprintf(e->out, split ? "%s_tags[slot]" : "%s_slots[slot].tag", e->name);

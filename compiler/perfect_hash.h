@@ -11,30 +11,29 @@ enum {
 };
 
 /*
- * A function that gives each key of a fixed set a slot of its own, 0..size-1. In C:
+ * A function that gives each key of a fixed set a slot of its own, 0..size-1, where size is a power
+ * of two. In C:
  *
  *	hash = key[0] * multipliers[0] + key[1] * multipliers[1] + ...;
  *
  * and then, without displacements, one probe:
  *
- *	slot = hash >> shift;
+ *	slot = hash >> slot_shift;
  *
  * or, with displacements:
  *
- *	hash ^= hash >> 32;
- *	hash = (hash ^ displacements[hash >> shift]) * multipliers[0];
- *	slot = (hash >> 32) * size >> 32;
+ *	slot = ((hash >> slot_shift) + displacements[hash >> bucket_shift]) & (size - 1);
  *
  * A key outside of the set gets a slot, too, so whoever looks up compares with the key there.
  */
 struct perfect_hash {
 	uint64_t multipliers[PERFECT_HASH_WORDS];
-	unsigned words;		 /* of a key */
-	unsigned shift;		 /* 1..63 */
-	uint32_t size;		 /* slots */
-	uint32_t bucket_count;	 /* of displacements; 0: one probe */
-	uint16_t *displacements; /* NULL: one probe */
-	uint32_t *keys;		 /* slot → number of its key, or PERFECT_HASH_EMPTY */
+	unsigned words;			   /* of a key */
+	unsigned slot_shift, bucket_shift; /* 1..63 */
+	uint32_t size;			   /* slots */
+	uint32_t bucket_count;		   /* of displacements; 0: one probe */
+	uint32_t *displacements;	   /* below size; NULL: one probe */
+	uint32_t *keys;			   /* slot → number of its key, or PERFECT_HASH_EMPTY */
 };
 
 /*

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Measures what XDP programs cost per packet, side by side.
+ *
+ * Each object given is linked with drive.bpf.c, which calls its mplex_xdp, a global function, and
+ *run by BPF_PROG_TEST_RUN. Rounds are interleaved, so that a machine that slows down does so for
+ *all; and everything is loaded anew several times, because where the kernel happens to put a
+ *program's code moves its time by a nanosecond or two. Prints one line per measurement, for
+ *bench.py to make sense of:
+ *
+ *	NAME RELOAD ROUND NANOSECONDS
+ *
+ * and per program one line on what it is and did:
+ *
+ *	NAME = INSNS JITED_BYTES RESULT:COUNT…
+ */
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	PROGRAMS_MAX = 64,
+	FRAME_MAX = 2048, /* what a test run takes in one buffer */
+	PACKETS = 64,	  /* per run, as in drive.bpf.c */
+	RESULTS = 8,
+};
+
+#define TEMPORARY "/tmp/mplex-bench-XXXXXX"
+
+struct settings {
+	const char *driver;
+	uint32_t tag_offset, tag_length, tag_count, miss_share, skewed, restore_offset;
+	uint64_t restore_value;
+	uint8_t frame[FRAME_MAX];
+	uint32_t frame_length;
+	unsigned rounds, reloads, repeat;
+};
+
+struct program {
+	const char *name, *path;
+	struct bpf_object *object;
+	int fd;
+};
+
+static int fail(const char *what, const char *name, int error)
+{
+	fprintf(stderr, "bench_run: %s %s: %s\n", what, name, strerror(-error));
+	return error;
+}
+
+static int quiet(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	return level == LIBBPF_WARN && getenv("BENCH_VERBOSE") ? vfprintf(stderr, format, arguments)
+							       : 0;
+}
+
+/* Where a variable of drive.bpf.c is: its map, and its offset in the map's value. */
+static struct bpf_map *find_variable(struct bpf_object *object, const char *map_suffix,
+				     const char *name, uint32_t *offset)
+{
+	const struct btf *btf = bpf_object__btf(object);
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		const struct btf_type *section;
+		const struct btf_var_secinfo *info;
+
+		if (!strstr(bpf_map__name(map), map_suffix))
+			continue;
+		section = btf__type_by_id(btf, bpf_map__btf_value_type_id(map));
+		info = btf_var_secinfos(section);
+		for (int at = 0; at < btf_vlen(section); at++, info++) {
+			const struct btf_type *type = btf__type_by_id(btf, info->type);
+
+			if (!strcmp(btf__name_by_offset(btf, type->name_off), name)) {
+				*offset = info->offset;
+				return map;
+			}
+		}
+	}
+	fprintf(stderr, "bench_run: drive.bpf.c has no variable %s\n", name);
+	exit(1);
+}
+
+/* Sets a const volatile variable, before the load. */
+static void set(struct bpf_object *object, const char *name, const void *value, size_t size)
+{
+	size_t map_size;
+	uint32_t offset;
+	struct bpf_map *map = find_variable(object, ".rodata", name, &offset);
+
+	memcpy((char *)bpf_map__initial_value(map, &map_size) + offset, value, size);
+}
+
+/* The object and the driver in one file, whose name is put into linked. */
+static int link_objects(const struct settings *settings, const char *path,
+			char linked[static sizeof(TEMPORARY)])
+{
+	struct bpf_linker *linker;
+	int error, fd;
+
+	strcpy(linked, TEMPORARY);
+	fd = mkstemp(linked);
+	if (fd < 0)
+		return fail("cannot make", linked, -errno);
+	close(fd);
+	linker = bpf_linker__new(linked, NULL);
+	if (!linker)
+		return fail("cannot link into", linked, -errno);
+	error = bpf_linker__add_file(linker, settings->driver, NULL);
+	if (!error)
+		error = bpf_linker__add_file(linker, path, NULL);
+	if (!error)
+		error = bpf_linker__finalize(linker);
+	bpf_linker__free(linker);
+	return error ? fail("cannot link", path, error) : 0;
+}
+
+static int load(const struct settings *settings, struct program *program)
+{
+	char linked[sizeof(TEMPORARY)];
+	struct bpf_program *each;
+	int error = link_objects(settings, program->path, linked);
+
+	if (!error)
+		program->object = bpf_object__open_file(linked, NULL);
+	unlink(linked);
+	if (error)
+		return error;
+	if (!program->object)
+		return fail("cannot open the linked", program->path, -errno);
+	bpf_object__for_each_program(each, program->object)
+		bpf_program__set_autoload(each, !strcmp(bpf_program__name(each), "drive"));
+	set(program->object, "tag_offset", &settings->tag_offset, sizeof(settings->tag_offset));
+	set(program->object, "tag_length", &settings->tag_length, sizeof(settings->tag_length));
+	set(program->object, "tag_count", &settings->tag_count, sizeof(settings->tag_count));
+	set(program->object, "miss_share", &settings->miss_share, sizeof(settings->miss_share));
+	set(program->object, "skewed", &settings->skewed, sizeof(settings->skewed));
+	set(program->object, "restore_offset", &settings->restore_offset,
+	    sizeof(settings->restore_offset));
+	set(program->object, "restore_value", &settings->restore_value, 8);
+	error = bpf_object__load(program->object);
+	if (error)
+		return fail("cannot load", program->path, error);
+	program->fd = bpf_program__fd(bpf_object__find_program_by_name(program->object, "drive"));
+	return 0;
+}
+
+static void unload(struct program *program)
+{
+	bpf_object__close(program->object);
+	program->object = NULL;
+}
+
+/* Nanoseconds per packet, or a negative error. */
+static double run(const struct settings *settings, const struct program *program, unsigned repeat)
+{
+	uint8_t out[FRAME_MAX + 256];
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = settings->frame,
+		    .data_size_in = settings->frame_length, .data_out = out,
+		    .data_size_out = sizeof(out), .repeat = repeat);
+	int error = bpf_prog_test_run_opts(program->fd, &options);
+
+	if (error)
+		return fail("cannot run", program->name, -errno);
+	return (double)options.duration / PACKETS;
+}
+
+static int describe(const struct program *program)
+{
+	uint64_t results[RESULTS];
+	uint32_t lengths[64] = {0};
+	struct bpf_prog_info info = {.nr_jited_func_lens = 64,
+				     .jited_func_lens = (uintptr_t)lengths};
+	uint32_t info_length = sizeof(info), jited = 0, zero = 0, offset;
+	char value[4096]; /* .bss: the emitted programs have none */
+	struct bpf_map *map;
+
+	if (bpf_obj_get_info_by_fd(program->fd, &info, &info_length))
+		return fail("cannot query", program->name, -errno);
+	/* The first function is the driver. */
+	for (uint32_t at = 1; at < info.nr_jited_func_lens && at < 64; at++)
+		jited += lengths[at];
+	map = find_variable(program->object, ".bss", "results", &offset);
+	if (bpf_map_lookup_elem(bpf_map__fd(map), &zero, value))
+		return fail("cannot read the results of", program->name, -errno);
+	memcpy(results, value + offset, sizeof(results));
+	printf("%s = %u %u", program->name, info.xlated_prog_len / 8, jited);
+	for (unsigned at = 0; at < RESULTS; at++)
+		if (results[at])
+			printf(" %u:%llu", at, (unsigned long long)results[at]);
+	putchar('\n');
+	return 0;
+}
+
+static int measure(const struct settings *settings, struct program *programs, size_t count,
+		   unsigned reload)
+{
+	int error = 0;
+
+	for (size_t at = 0; at < count && !error; at++) {
+		error = load(settings, &programs[at]);
+		if (!error && run(settings, &programs[at], settings->repeat / 4 + 1) < 0)
+			error = -EIO;
+	}
+	for (unsigned round = 0; round < settings->rounds && !error; round++)
+		for (size_t at = 0; at < count; at++) {
+			double nanoseconds = run(settings, &programs[at], settings->repeat);
+
+			if (nanoseconds < 0)
+				return -EIO;
+			printf("%s %u %u %.3f\n", programs[at].name, reload, round, nanoseconds);
+		}
+	for (size_t at = 0; at < count; at++) {
+		if (!error && reload == 0)
+			error = describe(&programs[at]);
+		unload(&programs[at]);
+	}
+	return error;
+}
+
+static int read_frame(const char *hex, struct settings *settings)
+{
+	settings->frame_length = strlen(hex) / 2;
+	if (strlen(hex) % 2 || settings->frame_length > FRAME_MAX)
+		return -EINVAL;
+	for (uint32_t at = 0; at < settings->frame_length; at++)
+		if (sscanf(hex + 2 * at, "%2hhx", &settings->frame[at]) != 1)
+			return -EINVAL;
+	return 0;
+}
+
+static const char usage[] =
+	"usage: bench_run --driver OBJECT --frame HEX [--tag-offset N --tag-length N --tag-count N]\n"
+	"       [--miss-share OF_2^32] [--skewed] [--restore-offset N] [--rounds N] [--reloads N]\n"
+	"       [--repeat RUNS_OF_64] NAME=OBJECT…\n";
+
+int main(int argc, char **argv)
+{
+	enum {
+		DRIVER,
+		FRAME,
+		OFFSET,
+		LENGTH,
+		COUNT,
+		MISS,
+		SKEWED,
+		RESTORE,
+		ROUNDS,
+		RELOADS,
+		REPEAT
+	};
+	static const struct option options[] = {
+		{"driver", required_argument, NULL, DRIVER},
+		{"frame", required_argument, NULL, FRAME},
+		{"tag-offset", required_argument, NULL, OFFSET},
+		{"tag-length", required_argument, NULL, LENGTH},
+		{"tag-count", required_argument, NULL, COUNT},
+		{"miss-share", required_argument, NULL, MISS},
+		{"skewed", no_argument, NULL, SKEWED},
+		{"restore-offset", required_argument, NULL, RESTORE},
+		{"rounds", required_argument, NULL, ROUNDS},
+		{"reloads", required_argument, NULL, RELOADS},
+		{"repeat", required_argument, NULL, REPEAT},
+		{0},
+	};
+	struct settings settings = {.rounds = 5, .reloads = 3, .repeat = 10000, .tag_count = 1};
+	struct program programs[PROGRAMS_MAX] = {0};
+	size_t count = 0;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		uint32_t number = optarg ? strtoul(optarg, NULL, 0) : 0;
+
+		switch (option) {
+		case DRIVER:
+			settings.driver = optarg;
+			break;
+		case FRAME:
+			if (read_frame(optarg, &settings)) {
+				fputs("bench_run: the frame is not hex, or too long\n", stderr);
+				return 2;
+			}
+			break;
+		case OFFSET:
+			settings.tag_offset = number;
+			break;
+		case LENGTH:
+			settings.tag_length = number;
+			break;
+		case COUNT:
+			settings.tag_count = number;
+			break;
+		case MISS:
+			settings.miss_share = number;
+			break;
+		case SKEWED:
+			settings.skewed = 1;
+			break;
+		case RESTORE:
+			settings.restore_offset = number;
+			break;
+		case ROUNDS:
+			settings.rounds = number;
+			break;
+		case RELOADS:
+			settings.reloads = number;
+			break;
+		case REPEAT:
+			settings.repeat = number;
+			break;
+		default:
+			fputs(usage, stderr);
+			return 2;
+		}
+	}
+	for (; optind < argc && count < PROGRAMS_MAX; optind++, count++) {
+		char *path = strchr(argv[optind], '=');
+
+		if (!path) {
+			fputs(usage, stderr);
+			return 2;
+		}
+		*path++ = '\0';
+		programs[count] = (struct program){.name = argv[optind], .path = path};
+	}
+	if (!settings.driver || !settings.frame_length || !count || optind < argc) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (settings.restore_offset && settings.restore_offset + 8 <= settings.frame_length)
+		memcpy(&settings.restore_value, settings.frame + settings.restore_offset, 8);
+	libbpf_set_print(quiet);
+	for (unsigned reload = 0; reload < settings.reloads; reload++)
+		if (measure(&settings, programs, count, reload))
+			return 1;
+	return 0;
+}
