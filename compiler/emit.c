@@ -80,9 +80,9 @@ static void write_from_server(struct emission *e)
 	by_family(e, (struct by_family){
 			     .type = "void",
 			     .name = "from_server",
-			     .parameters = "const struct packet *packet, "
-					   "struct bpf_sock_tuple *tuple",
-			     .arguments = "packet, tuple",
+			     .parameters = "const struct packet *packet, __be16 server_port,\n"
+					   "\t\t\t\t\tstruct bpf_sock_tuple *tuple",
+			     .arguments = "packet, server_port, tuple",
 			     .ipv4 = PART_from_server_ipv4,
 			     .ipv6 = PART_from_server_ipv6,
 			     .is_void = true,
@@ -142,6 +142,18 @@ static void write_mss(struct emission *e)
 	by_family(e, cookie);
 	fputc('\n', e->out);
 	by_family(e, index);
+}
+
+static void write_is_martian(struct emission *e)
+{
+	by_family(e, (struct by_family){
+			     .type = "bool",
+			     .name = "is_martian",
+			     .parameters = "const struct packet *packet",
+			     .arguments = "packet",
+			     .ipv4 = PART_is_martian_ipv4,
+			     .ipv6 = PART_is_martian_ipv6,
+		     });
 }
 
 static void write_next_hop(struct emission *e)
@@ -457,6 +469,7 @@ static void (*const writers[PARTS])(struct emission *) = {
 	[PART_find_listener] = write_find_listener,
 	[PART_from_client] = write_from_client,
 	[PART_from_server] = write_from_server,
+	[PART_is_martian] = write_is_martian,
 	[PART_judge] = write_judge,
 	[PART_listen_port] = write_listen_port,
 	[PART_listener_tuple] = write_listener_tuple,

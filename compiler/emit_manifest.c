@@ -18,7 +18,7 @@
 enum { MANIFEST_FORMAT = 1 };
 
 static const char *const ingress_reasons[] = {"no-listener", "mptcp-listener", "backlog",
-					      "not-taken"};
+					      "replay", "not-taken"};
 
 struct manifest {
 	FILE *out;

@@ -149,9 +149,10 @@ void plan_explain(const struct plan *plan, FILE *out)
 static const char *const udp_reasons[] = {"routed",  "tag",	  "length",   "require",
 					  "malformed", "fragment", NULL};
 static const char *const tcp_reasons[] = {
-	"routed",    "tag",	   "length",  "require", "malformed", "fragment",  "established",
-	"syn",	     "handshake",  "keepalive", "close",   "pending",	"late",	     "replay",
-	"time-wait", "stray",	   "no-way-back", "no-key",  NULL};
+	"routed",    "tag",	  "length",  "require",	    "malformed", "fragment",
+	"established", "syn",	  "handshake", "keepalive", "close",	 "pending",
+	"late",	     "time-wait", "stray",   "no-way-back", "no-key",	 NULL,
+};
 
 const char *const *reasons_of(bool tcp)
 {

@@ -126,18 +126,18 @@ static __always_inline __u16 own_mss_ipv6(void)
 	return mplex_mss_v6 ?: 1220;
 }
 
-/* What a cookie can say of the client's MSS: least, minimum MTU, Ethernet, jumbo frames. */
+/*
+ * What a cookie can say of the client's MSS: minimum MTU, tunnels, Ethernet, jumbo frames. The
+ * kernel takes no connection with less than the minimum.
+ */
 static __always_inline __u16 cookie_mss_ipv6(__u32 index)
 {
-	return index == 3 ? 8940 : index == 2 ? 1440 : index == 1 ? 1220 : 536;
+	return index == 3 ? 8940 : index == 2 ? 1440 : index == 1 ? 1380 : 1220;
 }
 
-/* Without the option it is 1220 (RFC 9293, 3.7.1). */
 static __always_inline __u32 cookie_mss_index_ipv6(__u16 mss)
 {
-	if (!mss)
-		mss = 1220;
-	return (mss >= 1220) + (mss >= 1440) + (mss >= 8940);
+	return (mss >= 1380) + (mss >= 1440) + (mss >= 8940);
 }
 
 /* part: cookie (needs: connection, cookie_hash, packet) */

@@ -26,10 +26,19 @@ static __always_inline void turn_reply(struct __sk_buff *skb, const struct packe
 /* The listen port that the client of a reply wrote to; 0: it wrote to the backend port itself. */
 static __always_inline __u16 tracked_port(const struct packet *packet)
 {
+	struct flow to_backend = {.port = bpf_ntohs(packet->sport), .shared = true};
 	struct flow_key key = {.direction = FLOW_TO_BACKEND};
-	struct flow *flow;
+	struct flow *flow, *last;
 
-	from_server(packet, &key.tuple);
+	from_server(packet, packet->sport, &key.tuple);
 	flow = bpf_map_lookup_elem(&flows, &key);
-	return flow ? flow->port : 0;
+	if (!flow || !flow->shared)
+		return flow ? flow->port : 0;
+	/* Several servers answer this client: the next ICMP error is about the last reply. */
+	key.direction = FLOW_TO_LISTEN;
+	from_server(packet, bpf_htons(flow->port), &key.tuple);
+	last = bpf_map_lookup_elem(&flows, &key);
+	if (!last || last->port != to_backend.port)
+		bpf_map_update_elem(&flows, &key, &to_backend, 0);
+	return flow->port;
 }

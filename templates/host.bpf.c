@@ -55,3 +55,26 @@ static __noinline bool local_ipv6(__be32 a, __be32 b, __be32 c, __be32 d)
 			return true;
 	return !mplex_local_known;
 }
+
+/* part: is_martian_ipv4 (needs: packet, ipv4_header) */
+/* A source that no packet from outside can have (RFC 1122, 3.2.1.3): nothing is sent there. */
+static __always_inline bool is_martian_ipv4(const struct packet *packet)
+{
+	const struct iphdr *ip = packet->ip;
+	__u32 from = bpf_ntohl(ip->saddr);
+
+	return from >> 24 == 0 || from >> 24 == 127 || from >> 28 >= 14 || ip->saddr == ip->daddr;
+}
+
+/* part: is_martian_ipv6 (needs: packet, ipv6_header) */
+/* A source that no packet from outside can have (RFC 4291): nothing is sent there. */
+static __always_inline bool is_martian_ipv6(const struct packet *packet)
+{
+	const struct ipv6hdr *ip = packet->ip;
+	const __be32 *from = ip->saddr, *to = ip->daddr;
+
+	if (!(from[0] | from[1] | from[2]) && bpf_ntohl(from[3]) <= 1)
+		return true; /* :: and ::1 */
+	return bpf_ntohl(from[0]) >> 24 == 0xff || (from[0] == to[0] && from[1] == to[1] &&
+						    from[2] == to[2] && from[3] == to[3]);
+}

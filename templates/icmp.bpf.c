@@ -69,7 +69,7 @@ static __always_inline void turn_error_in(struct __sk_buff *skb, const struct pa
 
 	if (!quote(packet, &quoted))
 		return;
-	from_server(&quoted, &key.tuple);
+	from_server(&quoted, quoted.sport, &key.tuple);
 	flow = bpf_map_lookup_elem(&flows, &key);
 	if (flow)
 		requote(skb, packet, &quoted, true, bpf_htons(flow->port));

@@ -14,6 +14,7 @@ enum hand_over {
 	NO_LISTENER,
 	MPTCP_LISTENER,
 	BACKLOG,
+	REPLAY,
 	NOT_TAKEN,
 	HAND_OVERS,
 	LISTENERS_MAX = 64,
@@ -54,7 +55,12 @@ struct bpf_tcp_req_attrs {
 	__u8 reserved[3];
 };
 
+typedef struct {
+	int counter;
+} __attribute__((preserve_access_index)) atomic_t;
+
 struct sock {
+	atomic_t sk_drops;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
 } __attribute__((preserve_access_index));
@@ -77,8 +83,12 @@ extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk,
 
 /*
  * Gives the segment to the listener: the kernel then makes the connection as if it had seen the
- * handshake itself. Nothing here is dropped but what the kernel would drop, too: without a listener
- * the kernel answers by RST.
+ * handshake itself. What is not given to it, the kernel answers by RST.
+ *
+ * A cookie opens one connection. A segment that was given before is a copy, which must not deliver
+ * its message again, unless the kernel could not keep the connection: the accept queue was full. The
+ * listener counts what it drops, and while it has dropped nothing since, the first one got through.
+ * Its socket may still be in the making, so a copy right behind it must not cause a RST.
  */
 static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 				struct bpf_sock *listener)
@@ -95,6 +105,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		.tstamp_ok = known->timestamps,
 	};
 	struct tcp_sock *tcp;
+	struct sock *sk;
 
 	if (listener->state != TCP_LISTEN) {
 		count_hand_over(skb, known, NO_LISTENER);
@@ -105,16 +116,22 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		count_hand_over(skb, known, NO_LISTENER);
 		return TC_ACT_UNSPEC;
 	}
-	if (tcp->inet_conn.icsk_inet.sk.sk_ack_backlog >
-	    tcp->inet_conn.icsk_inet.sk.sk_max_ack_backlog) {
+	sk = &tcp->inet_conn.icsk_inet.sk;
+	if (known->delivered && known->drops == sk->sk_drops.counter) {
+		count_hand_over(skb, known, REPLAY);
+		return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH ? TC_ACT_SHOT
+									     : TC_ACT_UNSPEC;
+	}
+	if (sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
 		count_hand_over(skb, known, BACKLOG);
 		return TC_ACT_SHOT;
 	}
-	if (bpf_sk_assign_tcp_reqsk(skb, (struct sock *)tcp, &attrs, sizeof(attrs))) {
+	if (bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs))) {
 		count_hand_over(skb, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
 		return TC_ACT_UNSPEC;
 	}
 	known->delivered = true;
+	known->drops = sk->sk_drops.counter;
 	return TC_ACT_UNSPEC;
 }
 
@@ -133,7 +150,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 		return TC_ACT_UNSPEC;
 	from_client(packet, packet->dport, &tuple);
 	known = bpf_map_lookup_elem(&pending, &tuple);
-	if (!known || known->delivered || known->isn + 1 != bpf_ntohl(tcp->seq) ||
+	if (!known || known->isn + 1 != bpf_ntohl(tcp->seq) ||
 	    (tcp->flags & (TCP_SYN | TCP_RST)))
 		return TC_ACT_UNSPEC;
 	listener_tuple(packet, known->port, &tuple);

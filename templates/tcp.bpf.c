@@ -9,7 +9,7 @@
 #include "cookie.bpf.c"
 #include "judge.bpf.c"
 
-/* part: receive_tcp (needs: answer_tcp, bound_ports, cookie, checksum_update, find_socket, from_client, judge, mss, next_hop, pending, reasons, tcp_options, verdict) */
+/* part: receive_tcp (needs: answer_tcp, bound_ports, cookie, checksum_update, find_socket, from_client, is_martian, judge, mss, next_hop, pending, reasons, tcp_options, verdict) */
 const volatile __u16 mplex_window;	/* to announce; 0: 65535 */
 const volatile __u8 mplex_window_scale; /* to announce; 255: none */
 const volatile __u8 mplex_sack, mplex_timestamps, mplex_ecn; /* 1: the sysctl allows it */
@@ -41,6 +41,10 @@ static __always_inline int receive_syn(struct packet *packet, struct connection 
 	__u32 cookie, lead;
 	bool ecn;
 
+	if (is_martian(packet)) {
+		verdict->reason = REASON_STRAY;
+		return XDP_DROP;
+	}
 	parse_options(packet, &options);
 	ecn = mplex_ecn && (tcp->flags & (TCP_ECE | TCP_CWR)) == (TCP_ECE | TCP_CWR);
 	if (connection->socket == SOCKET_TIME_WAIT &&
@@ -148,11 +152,9 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 	struct pending *known;
 
 	known = bpf_map_lookup_elem(&pending, &connection->tuple);
-	if (known && known->isn == connection->seq - 1 && known->delivered) {
-		verdict->reason = REASON_REPLAY;
-		if (connection->now - known->bound_at < PENDING_FRESH)
-			return XDP_DROP; /* its socket may be in the making */
-		return reset(connection, answer);
+	if (known && known->isn == connection->seq - 1) {
+		verdict->reason = REASON_PENDING; /* judged before: TC knows whether it got through */
+		return XDP_PASS;
 	}
 	judge(packet, verdict);
 	if (!verdict->port)

@@ -32,7 +32,7 @@ static __always_inline void from_client_ipv6(const struct packet *packet, __be16
 }
 
 /* part: from_server_ipv4 (needs: packet, tuple, ipv4_header) */
-static __always_inline void from_server_ipv4(const struct packet *packet,
+static __always_inline void from_server_ipv4(const struct packet *packet, __be16 server_port,
 					     struct bpf_sock_tuple *tuple)
 {
 	const struct iphdr *ip = packet->ip;
@@ -40,11 +40,11 @@ static __always_inline void from_server_ipv4(const struct packet *packet,
 	tuple->ipv4.saddr = ip->daddr;
 	tuple->ipv4.daddr = ip->saddr;
 	tuple->ipv4.sport = packet->dport;
-	tuple->ipv4.dport = packet->sport;
+	tuple->ipv4.dport = server_port;
 }
 
 /* part: from_server_ipv6 (needs: packet, tuple, ipv6_header) */
-static __always_inline void from_server_ipv6(const struct packet *packet,
+static __always_inline void from_server_ipv6(const struct packet *packet, __be16 server_port,
 					     struct bpf_sock_tuple *tuple)
 {
 	const struct ipv6hdr *ip = packet->ip;
@@ -52,7 +52,7 @@ static __always_inline void from_server_ipv6(const struct packet *packet,
 	__builtin_memcpy(tuple->ipv6.saddr, ip->daddr, sizeof(ip->daddr));
 	__builtin_memcpy(tuple->ipv6.daddr, ip->saddr, sizeof(ip->saddr));
 	tuple->ipv6.sport = packet->dport;
-	tuple->ipv6.dport = packet->sport;
+	tuple->ipv6.dport = server_port;
 }
 
 /* part: listener_tuple_ipv4 (needs: tuple) */

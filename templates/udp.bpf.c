@@ -74,7 +74,7 @@ static __always_inline __u32 get_reply_port(__be16 backend)
 /* part: flows (needs: kernel, tuple) */
 enum flow_direction {
 	FLOW_TO_BACKEND, /* tuple with the backend port → listen port */
-	FLOW_TO_LISTEN,	 /* tuple with the listen port → the backend port it was last sent to */
+	FLOW_TO_LISTEN,	 /* tuple with the listen port → the backend port that answered last */
 };
 
 struct flow_key {
@@ -84,6 +84,7 @@ struct flow_key {
 
 struct flow {
 	__u16 port;
+	bool shared; /* the client writes to several backend ports through one listen port */
 };
 
 struct {
@@ -94,14 +95,39 @@ struct {
 } flows SEC(".maps");
 
 /* part: track (needs: flows, reply_ports, packet, from_client, group_mac) */
+/* A new flow: both its directions, and whether the client has others through this listen port. */
+static __always_inline void add_flow(const struct packet *packet, __u16 backend)
+{
+	struct flow to_listen = {.port = bpf_ntohs(packet->dport)};
+	struct flow to_backend = {.port = backend};
+	struct flow_key key = {.direction = FLOW_TO_LISTEN};
+	struct flow *last, *other;
+
+	from_client(packet, packet->dport, &key.tuple);
+	last = bpf_map_lookup_elem(&flows, &key);
+	if (last && last->port != backend) {
+		to_listen.shared = to_backend.shared = true;
+		key.direction = FLOW_TO_BACKEND;
+		from_client(packet, bpf_htons(last->port), &key.tuple);
+		other = bpf_map_lookup_elem(&flows, &key);
+		if (other)
+			other->shared = true;
+		key.direction = FLOW_TO_LISTEN;
+		from_client(packet, packet->dport, &key.tuple);
+	}
+	bpf_map_update_elem(&flows, &key, &to_backend, 0);
+	key.direction = FLOW_TO_BACKEND;
+	from_client(packet, bpf_htons(backend), &key.tuple);
+	bpf_map_update_elem(&flows, &key, &to_listen, 0);
+	set_reply_port(backend, REPLIES_TRACKED);
+}
+
 /*
  * Notes whose replies to turn back. The look-up also tells the map that the flow is in use; only a
  * new flow is written.
  */
 static __always_inline void track(const struct packet *packet, __u16 backend)
 {
-	struct flow to_listen = {.port = bpf_ntohs(packet->dport)};
-	struct flow to_backend = {.port = backend};
 	struct flow_key key = {.direction = FLOW_TO_BACKEND};
 	struct flow *known;
 
@@ -109,11 +135,6 @@ static __always_inline void track(const struct packet *packet, __u16 backend)
 		return;
 	from_client(packet, bpf_htons(backend), &key.tuple);
 	known = bpf_map_lookup_elem(&flows, &key);
-	if (known && known->port == to_listen.port)
-		return;
-	bpf_map_update_elem(&flows, &key, &to_listen, 0);
-	from_client(packet, packet->dport, &key.tuple);
-	key.direction = FLOW_TO_LISTEN;
-	bpf_map_update_elem(&flows, &key, &to_backend, 0);
-	set_reply_port(backend, REPLIES_TRACKED);
+	if (!known || known->port != bpf_ntohs(packet->dport))
+		add_flow(packet, backend);
 }

@@ -21,7 +21,6 @@ enum {
 	REASON_CLOSE,
 	REASON_PENDING,
 	REASON_LATE,
-	REASON_REPLAY,
 	REASON_TIME_WAIT,
 	REASON_STRAY,
 	REASON_NO_WAY_BACK,
@@ -44,7 +43,7 @@ bool parse(struct packet *packet);
 /* written: from_client */
 void from_client(const struct packet *packet, __be16 server_port, struct bpf_sock_tuple *tuple);
 /* written: from_server */
-void from_server(const struct packet *packet, struct bpf_sock_tuple *tuple);
+void from_server(const struct packet *packet, __be16 server_port, struct bpf_sock_tuple *tuple);
 /* written: tuple_size */
 __u32 tuple_size(const struct packet *packet);
 /* written: listener_tuple */
@@ -56,6 +55,8 @@ __u32 cookie_hash(const struct packet *packet, const struct connection *connecti
 __u16 own_mss(const struct packet *packet);
 __u16 cookie_mss(const struct packet *packet, __u32 index);
 __u32 cookie_mss_index(const struct packet *packet, __u16 mss);
+/* written: is_martian */
+bool is_martian(const struct packet *packet);
 /* written: next_hop */
 bool next_hop(const struct packet *packet, const struct connection *connection,
 	      struct answer *answer);
