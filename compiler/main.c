@@ -223,6 +223,7 @@ static char *dependency_rule(const struct options *options, size_t *size)
 {
 	char *rule = NULL;
 	FILE *out = open_memstream(&rule, size);
+	bool failed;
 
 	if (!out)
 		return NULL;
@@ -233,7 +234,8 @@ static char *dependency_rule(const struct options *options, size_t *size)
 		write_name(options->rules, out);
 	}
 	fputc('\n', out);
-	if (fclose(out)) {
+	failed = ferror(out);
+	if (fclose(out) || failed || !rule) {
 		free(rule);
 		return NULL;
 	}
@@ -281,7 +283,10 @@ static int write_program(const struct plan *plan, const struct options *options,
 	FILE *out = open_memstream(&code, &size);
 	int err = out ? emit(plan, out) : -ENOMEM;
 
-	if (out && fclose(out) && !err)
+	/* A stream in memory fails for lack of memory only. */
+	if (out && ferror(out))
+		err = -ENOMEM;
+	if ((out && fclose(out)) || !code)
 		err = -ENOMEM;
 	if (err) {
 		diagnostics_error(diagnostics, NOWHERE, "out of memory");

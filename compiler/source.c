@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include "diagnostic.h"
@@ -37,7 +38,9 @@ static int source_make(const char *path, char *text, size_t size, struct source 
 	made.path = strdup(strcmp(path, "-") ? path : "<stdin>");
 	if (!made.path)
 		return -ENOMEM;
-	if (!EVP_Digest(text, size, made.sha256, NULL, EVP_sha256(), NULL)) {
+	/* Without memory for its context libcrypto would crash, not fail. */
+	if (!OSSL_LIB_CTX_get0_global_default() ||
+	    !EVP_Digest(text, size, made.sha256, NULL, EVP_sha256(), NULL)) {
 		free(made.path);
 		return -ENOMEM;
 	}
