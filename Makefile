@@ -23,7 +23,7 @@ override CPPFLAGS += -D_GNU_SOURCE -iquote compiler -iquote runtime -iquote $(BU
 override CFLAGS   += -std=gnu11 $(WARNINGS) $(SANITIZE)
 
 PKGS_COMPILER := yaml-0.1 jansson libcrypto
-PKGS_RUNTIME  := libbpf libelf jansson libcrypto
+PKGS_RUNTIME  := libbpf libelf jansson
 LIBS_COMPILER  = $(shell pkg-config --libs $(PKGS_COMPILER))
 LIBS_RUNTIME   = $(shell pkg-config --libs $(PKGS_RUNTIME))
 
@@ -31,22 +31,28 @@ TEMPLATES := $(sort $(wildcard templates/*.bpf.c)) templates/written.bpf.h
 COMPILER  := $(filter-out compiler/main.c compiler/embed_parts.c,$(sort $(wildcard compiler/*.c)))
 RUNTIME   := $(filter-out runtime/main.c,$(sort $(wildcard runtime/*.c)))
 UNITS     := $(sort $(wildcard tests/unit/test_*.c))
+DIFFERENTIAL := $(sort $(wildcard tests/differential/*.c))
 
 COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all demo check check-unit lint sanitize install clean deps format
+.PHONY: all tests demo check sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(BUILD)/mplexc $(BUILD)/mplex-run
 
+# Before anything is built by a target that sets up the machine by itself.
+ifneq ($(filter demo check,$(MAKECMDGOALS)),)
+$(shell $(MAKE) -s deps >&2)
+endif
+
 # ---- the templates, embedded ----------------------------------------------------------------------
 
 $(BUILD)/embed_parts: compiler/embed_parts.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@
+	$(CC) -D_GNU_SOURCE -std=gnu11 $(WARNINGS) $< -o $@
 
 $(BUILD)/parts.c: $(BUILD)/embed_parts $(TEMPLATES)
 	$(BUILD)/embed_parts $(BUILD)/parts_list.h $@ $(TEMPLATES)
@@ -76,15 +82,74 @@ $(BUILD)/mplex-run: $(BUILD)/runtime/main.o $(BUILD)/libmplexrun.a
 
 # ---- tests ----------------------------------------------------------------------------------------
 
-$(BUILD)/tests/test_run_%: tests/unit/test_run_%.c $(BUILD)/libmplexrun.a $(BUILD)/parts_list.h
+$(BUILD)/tests/test_run_%: tests/unit/test_run_%.c $(BUILD)/libmplexrun.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $< $(BUILD)/libmplexrun.a $(LIBS_RUNTIME) -lcmocka -o $@
 
-$(BUILD)/tests/test_%: tests/unit/test_%.c $(BUILD)/libmplexc.a $(BUILD)/parts_list.h
+$(BUILD)/tests/test_%: tests/unit/test_%.c $(BUILD)/libmplexc.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $< $(BUILD)/libmplexc.a $(LIBS_COMPILER) -lcmocka -ldl -lelf -lbpf -o $@
+	$(CC) $(CPPFLAGS) $(CFLAGS) $< $(BUILD)/libmplexc.a $(LIBS_COMPILER) -lbpf -lelf -ldl -lcmocka -o $@
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/compiler/*.d $(BUILD)/runtime/*.d $(BUILD)/tests/*.d)
+$(BUILD)/tests/differential: $(DIFFERENTIAL:%.c=$(BUILD)/%.o) $(BUILD)/libmplexc.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS_COMPILER) $(LIBS_RUNTIME) -o $@
+
+tests: all $(UNIT_TESTS) $(BUILD)/tests/differential
+
+sanitized:
+	$(MAKE) BUILD=$(BUILD)/sanitize SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' tests
+
+check: tests sanitized
+	$(PYTHON) -m pytest tests
+
+# Everything that does not need root, under AddressSanitizer and UBSan alone.
+sanitize: sanitized
+	BUILD=$(BUILD)/sanitize $(PYTHON) -m pytest tests/unit tests/cli tests/runtime
+
+demo: all
+	$(SUDO) $(PYTHON) tests/demo.py
+
+# ---- lint -----------------------------------------------------------------------------------------
+
+SOURCES := $(wildcard compiler/*.[ch] runtime/*.[ch] tests/*/*.[ch])
+
+lint: $(TEMPLATES:%=lint/%)
+	clang-format --dry-run -Werror $(SOURCES) $(TEMPLATES)
+	$(MAKE) BUILD=build/gcc CC=gcc tests
+	$(MAKE) BUILD=build/clang CC=clang tests
+
+lint/%:
+	clang -O2 -g -target bpf $(WARNINGS) -Wno-unused-function -Wno-pragma-once-outside-header \
+		-fsyntax-only -x c $*
+
+format:
+	clang-format -i $(SOURCES) $(TEMPLATES)
+
+# ---- installing -----------------------------------------------------------------------------------
+
+install: all
+	install -D -m 0755 $(BUILD)/mplexc $(DESTDIR)$(PREFIX)/bin/mplexc
+	install -D -m 0755 $(BUILD)/mplex-run $(DESTDIR)$(PREFIX)/sbin/mplex-run
 
 clean:
 	rm -rf build
+
+# ---- what all of this needs -----------------------------------------------------------------------
+
+DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev libjansson-dev libssl-dev
+DEPS_TESTS := libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
+	curl iperf3 ncat netcat-openbsd tcpdump procps clang-format
+SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# Installs what is missing, on Debian and Ubuntu; elsewhere the packages have to be there.
+deps: deps-build deps-tests
+deps-%:
+	@command -v dpkg-query >/dev/null || exit 0; \
+	missing=$$(for name in $(if $(filter build,$*),$(DEPS_BUILD),$(DEPS_TESTS)); do \
+		dpkg-query -W -f '$${db:Status-Status}\n' "$$name" 2>/dev/null | grep -qx installed || \
+			printf '%s ' "$$name"; \
+	done); \
+	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
+
+-include $(wildcard $(BUILD)/*.d $(BUILD)/compiler/*.d $(BUILD)/runtime/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
