@@ -3,7 +3,7 @@
 
 The first packet of a TCP connection that netfilter sees is its first data, addressed to the listen
 port. The shapes that lose connections are part of the manual, so their tests say how: connect()
-succeeds, then nothing arrives. UDP is in netfilter what mplex made of it: to the backend port.
+succeeds, then the message is lost, and the client hangs or is told late. UDP is in netfilter what mplex made of it: to the backend port.
 """
 
 import pytest
@@ -111,9 +111,9 @@ def test_tcp_works(network, mplex, servers, version, rules):
 def lost(network, mplex, servers, version):
     """connect() succeeds, the message is judged and steered, and no server ever sees it."""
     with mplex.counted() as counters, \
-            connect(network.client, version, 5000, timeout=0.5) as sock:
+            connect(network.client, version, 5000, timeout=0.7) as sock:
         sock.sendall(message("601"))
-        with pytest.raises(TimeoutError):
+        with pytest.raises((TimeoutError, ConnectionResetError)):
             sock.recv(1)
     assert counters["feed", "routed"] >= 1
     assert not servers.received()

@@ -149,8 +149,7 @@ class TestTcp:
     SOURCES = {
         "the server itself": SERVER,
         "loopback": Address("127.0.0.1", "::1"),
-        "broadcast": Address("192.0.2.255", "ff02::1"),
-        "limited broadcast": Address("255.255.255.255", "ff02::2"),
+        "broadcast": Address("255.255.255.255", "ff02::1"),
         "a group": Address("239.1.2.3", "ff05::123"),
         "nobody": Address("0.0.0.0", "::"),
     }

@@ -162,4 +162,5 @@ def test_iperf3(network, mplex, version, program, arguments):
                               *arguments])
     end = json.loads(output)["end"]
     assert end["sum_sent"]["bytes"] >= 20 << 20
-    assert end["sum_received"]["bytes"] >= 20 << 20
+    # The server stops to count when the client says so, with data still under way.
+    assert end["sum_received"]["bytes"] > 1 << 20

@@ -93,9 +93,13 @@ def test_the_window_scale_is_the_kernels(mode, rmem):
 
 
 class TestTheWayBack:
+    """Where the host forwards packets: only then does the kernel tell a program its routes."""
+
     @pytest.fixture(scope="class")
     def network(self, mode):
         with Network(third=True) as network:
+            for family in ("ipv4", "ipv6"):
+                network.server.sysctl(f"net.{family}.conf.all.forwarding", 1)
             with attach(network.server, RULES, mode) as network.mplex, \
                     Servers(network.server, PORTS, kinds=(TcpServer,)):
                 yield network
@@ -105,14 +109,17 @@ class TestTheWayBack:
         ask(network.client, version, 5000, message("600"))  # the server knows its neighbour now
         with Wire(network.client) as wire:
             peer = CraftedTcp(wire, version, source_port=next(ports))
-            peer.send("S", source_mac="02:00:00:00:00:99")
+            peer.send("S", source_mac="02:00:00:00:00:99", options=peer.options)
             assert peer.answer().dst == CLIENT_MAC
+
+    def test_connections_work(self, network, version):
+        assert ask(network.client, version, 5000, message("601")) == 5002
 
     def test_no_neighbour_known(self, network, version):
         """Then the frame goes back to where it came from."""
         with Wire(network.client) as wire:
             peer = CraftedTcp(wire, version, source_port=next(ports), source=ABSENT[version])
-            peer.send("S", source_mac="02:00:00:00:00:99")
+            peer.send("S", source_mac="02:00:00:00:00:99", options=peer.options)
             assert peer.answer().dst == "02:00:00:00:00:99"
 
     def test_a_route_by_another_interface(self, network, version):
@@ -140,3 +147,13 @@ class TestTheWayBack:
                 assert peer.silent()
         finally:
             network.server.run(f"ip {family}route del {kind} {REMOTE[version]}")
+
+
+def test_a_host_that_does_not_forward_answers_the_sender(mode, version):
+    """Nothing tells it another way."""
+    with Network(third=True) as network, attach(network.server, RULES, mode), \
+            Wire(network.client) as wire:
+        for source in (REMOTE[version], THIRD[version]):
+            peer = CraftedTcp(wire, version, source_port=next(ports), source=source)
+            peer.send("S", source_mac="02:00:00:00:00:99", options=peer.options)
+            assert peer.answer().dst == "02:00:00:00:00:99"
