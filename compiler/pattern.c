@@ -216,9 +216,6 @@ static int read_range(const struct listener *listener, const char *text, size_t 
 			err = check_characters(listener, dots + 2, last, true, problem);
 		if (err)
 			return err;
-		if (first != last)
-			return refuse(problem, "the ends of this range differ in length: write "
-					       "both with the same number of digits");
 	}
 	err = read_tag(listener, text, first, read.value, problem);
 	if (!err)
