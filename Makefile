@@ -90,11 +90,11 @@ $(BUILD)/tests/test_%: tests/unit/test_%.c $(BUILD)/libmplexc.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $< $(BUILD)/libmplexc.a $(LIBS_COMPILER) -lbpf -lelf -ldl -lcmocka -o $@
 
-$(BUILD)/tests/differential: $(DIFFERENTIAL:%.c=$(BUILD)/%.o) $(BUILD)/libmplexc.a
+$(BUILD)/tests/differential/differential: $(DIFFERENTIAL:%.c=$(BUILD)/%.o) $(BUILD)/libmplexc.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS_COMPILER) $(LIBS_RUNTIME) -o $@
 
-tests: all $(UNIT_TESTS) $(BUILD)/tests/differential
+tests: all $(UNIT_TESTS) $(BUILD)/tests/differential/differential
 
 sanitized:
 	$(MAKE) BUILD=$(BUILD)/sanitize SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' tests
