@@ -90,7 +90,7 @@ $(BUILD)/tests/test_%: tests/unit/test_%.c $(BUILD)/libmplexc.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $< $(BUILD)/libmplexc.a $(LIBS_COMPILER) -lbpf -lelf -ldl -lcmocka -o $@
 
-$(BUILD)/tests/differential/differential: $(DIFFERENTIAL:%.c=$(BUILD)/%.o) $(BUILD)/libmplexc.a
+$(BUILD)/tests/differential/differential: $(DIFFERENTIAL:%.c=$(BUILD)/%.o) $(BUILD)/libmplexc.a $(BUILD)/libmplexrun.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS_COMPILER) $(LIBS_RUNTIME) -o $@
 
