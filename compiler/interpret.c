@@ -758,7 +758,7 @@ static bool offers_window_scale(const struct host *host)
 /* What a cookie can say of the client's MSS, by address family. */
 static const uint16_t *cookie_mss(uint8_t family)
 {
-	static const uint16_t ipv4[] = {536, 1300, 1460, 8960}, ipv6[] = {536, 1220, 1440, 8940};
+	static const uint16_t ipv4[] = {536, 1300, 1460, 8960}, ipv6[] = {1220, 1380, 1440, 8940};
 
 	return family == 4 ? ipv4 : ipv6;
 }

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "check.h"
+#include "network.h"
 
 enum {
 	XDP_DROP = 1,
@@ -242,6 +243,8 @@ static int keep_to_tuple(const struct program *program, const struct host *host,
 		situation->pending.present = false;
 		situation->socket.state = SOCKET_NONE;
 	}
+	if (!err && network_refuses(&outcome.tuple))
+		situation->way_back.other_interface = true;
 	return err;
 }
 

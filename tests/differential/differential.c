@@ -34,7 +34,7 @@ enum {
 	OUTCOMES_MAX = 32,
 	FAILURES_MAX = 3,     /* of a worker; then it stops */
 	SHRINK_COMPILES = 60, /* of a rule file */
-	LINES_SHOWN = 150,
+	LINES_SHOWN = 60,
 	CONNECTION_FRAMES = 24,
 	HEADERS = 110, /* bytes of a frame that a sweep varies */
 };

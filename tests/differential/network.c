@@ -124,6 +124,21 @@ void network_client(struct random *random, enum way_back way, uint8_t family, ui
 	memcpy(situation->way_back.next_hop, neighbour_mac, sizeof(neighbour_mac));
 }
 
+static bool needs_interface(const uint8_t *address)
+{
+	struct in6_addr in6;
+
+	memcpy(&in6, address, sizeof(in6));
+	return IN6_IS_ADDR_MULTICAST(&in6) || IN6_IS_ADDR_LINKLOCAL(&in6) ||
+	       IN6_IS_ADDR_LOOPBACK(&in6);
+}
+
+bool network_refuses(const struct tuple *tuple)
+{
+	return tuple->family == 6 &&
+	       (needs_interface(tuple->source) || needs_interface(tuple->destination));
+}
+
 /* ---- Connections ---- */
 
 static socklen_t to_sockaddr(uint8_t family, const uint8_t *address, const uint8_t *port,

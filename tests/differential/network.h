@@ -28,6 +28,9 @@ int network_interface(void);
 void network_client(struct random *random, enum way_back way, uint8_t family, uint8_t address[16],
 		    struct situation *situation);
 
+/* Whether the kernel routes between these addresses nowhere, whatever the routes say. */
+bool network_refuses(const struct tuple *tuple);
+
 /* Both ends of a connection. */
 struct connection {
 	int server, client; /* -1: closed */
