@@ -743,6 +743,22 @@ static void put_timestamps(uint8_t *option, const struct situation *situation,
 	put32(option + 6, segment->options.timestamp);
 }
 
+/* Whether a source address is one that no host can have, and no answer may go to. */
+static bool is_impossible(const struct tuple *tuple)
+{
+	const uint8_t *source = tuple->source;
+
+	if (!memcmp(source, tuple->destination, sizeof(tuple->source)))
+		return true;
+	if (tuple->family == 4)
+		return source[0] == 0 || source[0] == 127 || source[0] >= 224;
+
+	/* :: and ::1 */
+	static const uint8_t zeros[15];
+
+	return source[0] == 0xff || (!memcmp(source, zeros, sizeof(zeros)) && source[15] <= 1);
+}
+
 static uint16_t announced_window(const struct host *host)
 {
 	return host->window ? host->window : 65535;
@@ -976,13 +992,8 @@ static struct binding make_binding(const struct host *host, const struct segment
 static void first_data(const struct host *host, const struct situation *situation,
 		       const struct segment *segment, struct outcome *outcome, uint8_t *result)
 {
-	if (situation->pending.present && situation->pending.delivered &&
-	    situation->pending.isn == segment->seq - 1) {
-		outcome->reason = "replay";
-		if (pending_is_fresh(situation))
-			outcome->verdict = VERDICT_DROP;
-		else
-			answer_reset(host, segment, outcome, result);
+	if (situation->pending.present && situation->pending.isn == segment->seq - 1) {
+		pass(outcome, "pending");
 		return;
 	}
 
@@ -1029,6 +1040,10 @@ static int tcp(const struct host *host, const struct situation *situation,
 	}
 	if (!host->key[0] && !host->key[1]) {
 		drop(outcome, "no-key");
+		return 0;
+	}
+	if (kind == TCP_SYN && is_impossible(&segment->tuple)) {
+		drop(outcome, "stray");
 		return 0;
 	}
 	if (kind == TCP_SYN) {

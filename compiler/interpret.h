@@ -19,6 +19,10 @@
  * - Header checksums are not verified: the kernel does that behind the program, and a checksum
  *   that the sender left to its network card would not hold yet.
  * - A tcp packet that needs the key and finds none is `no-key` whatever it carries.
+ * - Addresses that no host can have are, for IPv4, 0/8, 127/8, 224/3 and the destination; for IPv6
+ *   ::, ::1, ff00::/8 and the destination. A SYN from one is `stray`.
+ * - A copy of a judged first segment passes as `pending`, at any age and in any state but live: the
+ *   hand-over knows whether it was delivered.
  * - In TIME_WAIT a segment whose cookie binds is treated as without: its handshake is absorbed, its
  *   probe and its FIN are answered. The kernel would answer them out of the old connection. Only
  *   data that would bind ends the state first.
@@ -84,7 +88,6 @@ struct situation {
 	} socket;
 	struct {
 		bool present;	/* the tuple has an entry */
-		bool delivered; /* and was handed over to a server */
 		uint32_t isn;	/* the client's */
 		uint64_t bound; /* CLOCK_MONOTONIC, ns: when the entry was written */
 	} pending;

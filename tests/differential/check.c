@@ -254,7 +254,7 @@ int trial_check(struct program *program, const struct host *host, int interface,
 	struct situation situation = trial->situation;
 	struct memory before = {
 		.binding.isn = situation.pending.isn,
-		.delivered = situation.pending.delivered,
+		.delivered = trial->delivered,
 		.port = 7,
 	};
 	int err = 0;
@@ -365,8 +365,7 @@ void trial_report(struct program *program, const struct host *host, int interfac
 			situation->socket.rcv_nxt, situation->socket.ts_recent);
 	if (situation->pending.present)
 		fprintf(out, "pending: ISN %u, %s, %lu ms old\n", situation->pending.isn,
-			situation->pending.delivered ? "delivered" : "not delivered",
-			trial->pending_age / MS);
+			trial->delivered ? "delivered" : "not delivered", trial->pending_age / MS);
 	fprintf(out, "expected: XDP action %u, reason %s, listener %s, port %u\n",
 		action_of(check.outcome.verdict),
 		check.outcome.reason ? check.outcome.reason : "none",

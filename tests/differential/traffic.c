@@ -195,13 +195,23 @@ void address_draw(const struct traffic *traffic, const struct listener *listener
 static void draw_client(struct random *random, uint8_t family, uint8_t *address)
 {
 	random_fill(random, address, address_length(family));
-	if (random_chance(random, 95)) {
+	if (random_chance(random, 90)) {
 		if (family == 4)
 			address[0] = 100;
 		else
 			put16(address, 0x2002);
 	} else if (family == 6) {
-		put16(address, 0xfe80 | (unsigned)random_below(random, 0x40));
+		static const uint16_t prefixes[] = {0, 0xfe80, 0xfebf, 0xfec0, 0xff02, 0x2001};
+
+		put16(address, RANDOM_OF(random, prefixes));
+		if (random_chance(random, 50))
+			memset(address + 2, 0, 13);
+		if (random_chance(random, 50))
+			address[15] = (uint8_t)random_below(random, 3);
+	} else {
+		static const uint8_t nets[] = {0, 1, 126, 127, 128, 223, 224, 239, 240, 255};
+
+		address[0] = RANDOM_OF(random, nets);
 	}
 }
 
@@ -544,7 +554,7 @@ static void draw_pending(const struct traffic *traffic, const struct packet *pac
 	if (!random_chance(random, 35))
 		return;
 	trial->situation.pending.present = true;
-	trial->situation.pending.delivered = random_chance(random, 60);
+	trial->delivered = random_chance(random, 60);
 	trial->situation.pending.isn = packet->seq - (uint32_t)random_below(random, 3);
 	/* Well off the 200 ms that count, for the clock runs on while this is tried. */
 	trial->pending_age = random_chance(random, 50) ? random_below(random, 100) * MS

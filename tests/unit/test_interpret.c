@@ -1364,23 +1364,57 @@ static void test_pending(void **state)
 	expect_answer("late", 20, RST);
 }
 
-static void test_replay(void **state)
+static void test_copy_of_first_segment(void **state)
 {
 	(void)state;
 	situation.pending.present = true;
 	situation.pending.isn = ISN;
 	situation.pending.bound = situation.now - 199 * MS;
-	segment(ACK, ISN + 1, 0, 290, "600"); /* not handed over: the client tries again */
-	expect_pass("routed", 5001);
-	situation.pending.delivered = true;
-	expect_drop("replay");
-	situation.pending.bound = situation.now - 200 * MS;
-	expect_answer("replay", 20, RST);
+	segment(ACK, ISN + 1, 0, 290, "600");
+	expect_pass("pending", 0);
+	assert_false(outcome.binds);
+	expect_untouched();
+	situation.pending.bound = 0; /* long ago */
+	expect_pass("pending", 0);
 	situation.pending.isn = ISN + 1; /* another connection of the same tuple */
 	expect_pass("routed", 5001);
 	situation.pending.isn = ISN;
 	segment(ACK, ISN + 1, 0, 0, "");
 	expect_drop("handshake");
+}
+
+static void test_impossible_sources(void **state)
+{
+	static const uint8_t ipv4[][4] = {{0, 1, 2, 3},	  {127, 0, 0, 1},	{224, 0, 0, 1},
+					  {240, 1, 1, 1}, {255, 255, 255, 255}, {192, 0, 2, 1}};
+	static const uint8_t fine[][4] = {{1, 0, 0, 0},
+					  {126, 255, 255, 255},
+					  {128, 0, 0, 1},
+					  {223, 255, 255, 255},
+					  {192, 0, 2, 2}};
+	static const uint8_t ipv6[][16] = {
+		{0}, {[15] = 1}, {0xff, 2, [15] = 1}, {0x20, 1, 0xd, 0xb8, [15] = 1}};
+	static const uint8_t fine6[][16] = {{[15] = 2}, {[0] = 0xfe, [15] = 1}, {[14] = 1}};
+
+	(void)state;
+	tcp4(SYN, ISN, 0, NULL, 0);
+	for (size_t i = 0; i < sizeof(ipv4) / sizeof(*ipv4); i++) {
+		memcpy(frame.bytes + frame.ip + 12, ipv4[i], 4);
+		expect_drop("stray");
+	}
+	for (size_t i = 0; i < sizeof(fine) / sizeof(*fine); i++) {
+		memcpy(frame.bytes + frame.ip + 12, fine[i], 4);
+		expect(VERDICT_TX, "syn");
+	}
+	tcp6(SYN, ISN, 0, NULL, 0);
+	for (size_t i = 0; i < sizeof(ipv6) / sizeof(*ipv6); i++) {
+		memcpy(frame.bytes + frame.ip + 8, ipv6[i], 16);
+		expect_drop("stray");
+	}
+	for (size_t i = 0; i < sizeof(fine6) / sizeof(*fine6); i++) {
+		memcpy(frame.bytes + frame.ip + 8, fine6[i], 16);
+		expect(VERDICT_TX, "syn");
+	}
 }
 
 static void test_time_wait(void **state)
@@ -1415,9 +1449,10 @@ static void test_time_wait(void **state)
 	assert_int_equal(0x5004, at16(result + 34 + 12));
 	assert_memory_equal(frame.bytes + 34 + 18, result + 34 + 18, frame.length - 34 - 18);
 	assert_int_equal(0xffff, transport_sum(result, 14, 34, frame.length));
-	situation.pending.present = situation.pending.delivered = true;
+	situation.pending.present = true;
 	situation.pending.isn = ISN;
-	expect_answer("replay", 20, RST);
+	expect_pass("pending", 0);
+	expect_untouched();
 	situation.pending.present = false;
 
 	/* Garbage is refused, and everything else is the kernel's. */
@@ -1483,7 +1518,8 @@ int main(void)
 		TEST(test_keepalive),
 		TEST(test_late),
 		TEST(test_pending),
-		TEST(test_replay),
+		TEST(test_copy_of_first_segment),
+		TEST(test_impossible_sources),
 		TEST(test_time_wait),
 	};
 
