@@ -132,7 +132,7 @@ static void test_every_key(void **state)
 		"      - {offset: 8, bytes: F0, mask: f0}\n"
 		"      - {offset: 6, bytes: cafe}\n"
 		"      - {offset: 6, bytes: ca}\n"
-		"    addresses: [\"2001:db8::/32\", 192.0.2.1, 192.0.0.0/16, \"::1\", 0.0.0.0/0]\n");
+		"    addresses: [\"2001:db8::/32\", 192.0.2.1, 192.0.0.0/16, \"::1\", 0.0.0.0/0, 64.0.0.0]\n");
 	const struct listener *feed = &reading.rules.listeners[0];
 
 	(void)state;
@@ -161,17 +161,19 @@ static void test_every_key(void **state)
 	assert_int_equal(feed->requires[2].bytes[0], 0xf0);
 	assert_int_equal(feed->requires[2].mask[0], 0xf0);
 
-	assert_int_equal(feed->address_count, 5);
+	assert_int_equal(feed->address_count, 6);
 	assert_int_equal(feed->addresses[0].family, 4);
 	assert_int_equal(feed->addresses[0].prefix, 0);
-	assert_int_equal(feed->addresses[1].prefix, 16);
-	assert_memory_equal(feed->addresses[1].bytes, "\xc0\0\0\0", 4);
-	assert_int_equal(feed->addresses[2].prefix, 32);
-	assert_memory_equal(feed->addresses[2].bytes, "\xc0\0\2\1", 4);
-	assert_int_equal(feed->addresses[3].family, 6);
-	assert_int_equal(feed->addresses[3].prefix, 128);
-	assert_int_equal(feed->addresses[4].prefix, 32);
-	assert_memory_equal(feed->addresses[4].bytes, "\x20\x01\x0d\xb8\0", 5);
+	assert_int_equal(feed->addresses[1].prefix, 32);
+	assert_memory_equal(feed->addresses[1].bytes, "\x40\0\0\0", 4);
+	assert_int_equal(feed->addresses[2].prefix, 16);
+	assert_memory_equal(feed->addresses[2].bytes, "\xc0\0\0\0", 4);
+	assert_int_equal(feed->addresses[3].prefix, 32);
+	assert_memory_equal(feed->addresses[3].bytes, "\xc0\0\2\1", 4);
+	assert_int_equal(feed->addresses[4].family, 6);
+	assert_int_equal(feed->addresses[4].prefix, 128);
+	assert_int_equal(feed->addresses[5].prefix, 32);
+	assert_memory_equal(feed->addresses[5].bytes, "\x20\x01\x0d\xb8\0", 5);
 	done(&reading);
 }
 
@@ -321,23 +323,23 @@ static void test_patterns_together(void **state)
 		const char *routes;
 		unsigned errors;
 	} cases[] = {
-		{"{600: 1, 6??: 2}", 0},	   /* a tag in a pattern */
-		{"{6??: 1, 60?: 2}", 0},	   /* inside */
-		{"{60?: 1, 6??: 2, \"?\?\?\": 3}", 0},   /* inside, and inside */
-		{"{600..699: 1, 650..660: 2}", 0}, /* inside */
-		{"{600..699: 1, 600..650: 2}", 0}, /* inside, sharing an end */
-		{"{600..699: 1, 6??: 2}", 0},	   /* a text range is digits only: inside */
-		{"{600..699: 1, 700..799: 2}", 0}, /* side by side */
-		{"{60?: 1, \"?99\": 2}", 0},	   /* apart */
-		{"{6??: 1, \"?00\": 1}", 0},	   /* overlapping, one port */
-		{"{600..650: 1, 650..699: 1}", 0}, /* overlapping, one port */
-		{"{6??: 1, \"?00\": 2}", 1},	   /* 600 */
-		{"{600..650: 1, 650..699: 2}", 1}, /* 650 */
-		{"{600..650: 1, 6?0: 2}", 1},	   /* 600 610 ... but not 660 */
-		{"{6??: 1, \"?00\": 2, 600: 3}", 1},   /* even where a third one settles it */
-		{"{6??: 1, \"?0?\": 2, \"?\?0\": 3}", 3},   /* each pair */
-		{"{600..600: 1, 600: 1}", 1},	   /* the same tag twice */
-		{"{000..999: 1, 6??: 2}", 1},	   /* 600 is in both, 6aa and 700 in one */
+		{"{600: 1, 6??: 2}", 0},		  /* a tag in a pattern */
+		{"{6??: 1, 60?: 2}", 0},		  /* inside */
+		{"{60?: 1, 6??: 2, \"?\?\?\": 3}", 0},	  /* inside, and inside */
+		{"{600..699: 1, 650..660: 2}", 0},	  /* inside */
+		{"{600..699: 1, 600..650: 2}", 0},	  /* inside, sharing an end */
+		{"{600..699: 1, 6??: 2}", 0},		  /* a text range is digits only: inside */
+		{"{600..699: 1, 700..799: 2}", 0},	  /* side by side */
+		{"{60?: 1, \"?99\": 2}", 0},		  /* apart */
+		{"{6??: 1, \"?00\": 1}", 0},		  /* overlapping, one port */
+		{"{600..650: 1, 650..699: 1}", 0},	  /* overlapping, one port */
+		{"{6??: 1, \"?00\": 2}", 1},		  /* 600 */
+		{"{600..650: 1, 650..699: 2}", 1},	  /* 650 */
+		{"{600..650: 1, 6?0: 2}", 1},		  /* 600 610 ... but not 660 */
+		{"{6??: 1, \"?00\": 2, 600: 3}", 1},	  /* even where a third one settles it */
+		{"{6??: 1, \"?0?\": 2, \"?\?0\": 3}", 3}, /* each pair */
+		{"{600..600: 1, 600: 1}", 1},		  /* the same tag twice */
+		{"{000..999: 1, 6??: 2}", 1},		  /* 600 is in both, 6aa and 700 in one */
 	};
 
 	(void)state;

@@ -172,6 +172,8 @@ static void test_check(void **state)
 		{"a\xed\xa0\x80", 4, 1},     /* surrogate */
 		{"a\xf4\x90\x80\x80", 5, 1}, /* above U+10FFFF */
 		{"a\xff\xfe", 3, 1},
+		{"a\xf8\x90\x80\x80", 5, 1},
+		{"a\xc1\x90\x80\x80", 5, 1},
 		{"\xff\xfe"
 		 "a\0",
 		 4, 0}, /* UTF-16 */
