@@ -33,6 +33,7 @@ struct trial {
 	struct situation situation;
 	struct tuple tuple;   /* of the frame as it was meant */
 	uint64_t pending_age; /* ns, where situation.pending.present */
+	bool delivered;	      /* that entry, which must not matter */
 	enum way_back way;
 	size_t linear; /* bytes of the frame in its first buffer; 0: as many as the kernel puts
 			  there */
