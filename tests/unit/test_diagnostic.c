@@ -24,8 +24,9 @@ static struct source make(const char *text)
 }
 
 /* Not inlined: gcc 12 takes what the stream made for a local of this function. */
-__attribute__((noinline)) static char *print(const struct diagnostics *diagnostics, const struct source *source,
-		   enum diagnostics_format format)
+__attribute__((noinline)) static char *print(const struct diagnostics *diagnostics,
+					     const struct source *source,
+					     enum diagnostics_format format)
 {
 	char *text = NULL;
 	size_t size;

@@ -29,8 +29,9 @@ static struct reading read_text(const char *text)
 {
 	struct reading reading = {0};
 
-	assert_int_equal(source_from_bytes("folder/x y*.yaml", text, strlen(text), &reading.source),
-			 0);
+	assert_int_equal(
+		source_from_bytes("folder/x y*\"aZ09.yaml", text, strlen(text), &reading.source),
+		0);
 	reading.err = rules_read(&reading.source, &reading.diagnostics, &reading.rules);
 	return reading;
 }
@@ -83,7 +84,7 @@ static void test_defaults(void **state)
 	const struct listener *feed = &rules->listeners[0];
 
 	(void)state;
-	assert_string_equal(rules->file, "x_y_.yaml");
+	assert_string_equal(rules->file, "x_y__aZ09.yaml");
 	assert_memory_equal(rules->sha256, reading.source.sha256, 32);
 	assert_int_equal(rules->listener_count, 1);
 	assert_string_equal(feed->name, "feed");
@@ -117,6 +118,46 @@ static void test_defaults(void **state)
 	assert_int_equal(reading.rules.listeners[0].protocols, PROTOCOL_TCP | PROTOCOL_UDP);
 	assert_true(reading.rules.listeners[0].reset);
 	done(&reading);
+}
+
+/* What is the default may be written, too. */
+static void test_defaults_written_out(void **state)
+{
+	static const char *const types[][2] = {
+		{"type: text, length: 3", "type: text"},
+		{"type: hex, length: 2", "type: hex"},
+		{"type: uint, length: 2, order: big", "type: uint, length: 2"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		struct reading readings[2];
+		const struct listener *one, *two;
+
+		for (int j = 0; j < 2; j++) {
+			char rest[400];
+
+			snprintf(rest, sizeof(rest),
+				 "    length: 8\n    tag: {offset: 0, %s}\n    routes: {%s: 1}\n%s",
+				 types[i][j], i ? "0016" : "016",
+				 j ? ""
+				   : "    otherwise: refuse\n    refuse: reset\n"
+				     "    replies: tracked\n    require: []\n    tests: []\n");
+			readings[j] = read_listener("[tcp, udp]", rest);
+		}
+		one = &readings[0].rules.listeners[0];
+		two = &readings[1].rules.listeners[0];
+		assert_memory_equal(&one->tag, &two->tag, sizeof(one->tag));
+		assert_int_equal(one->route_count, 1);
+		assert_int_equal(two->route_count, 1);
+		assert_memory_equal(&one->routes->pattern, &two->routes->pattern,
+				    sizeof(one->routes->pattern));
+		assert_int_equal(one->otherwise.kind, two->otherwise.kind);
+		assert_int_equal(one->reset, two->reset);
+		assert_int_equal(one->replies, two->replies);
+		done(&readings[0]);
+		done(&readings[1]);
+	}
 }
 
 static void test_every_key(void **state)
@@ -537,6 +578,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_defaults_written_out),
 		cmocka_unit_test(test_every_key),
 		cmocka_unit_test(test_udp_keys),
 		cmocka_unit_test(test_rule_tests),
