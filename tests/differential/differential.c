@@ -4,11 +4,12 @@
  * frames through the program in the kernel, and every verdict, counter, byte and map entry held
  * against the interpreter.
  *
- *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--exact]
+ *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--exact] [--rules FILE]
  *
  * A rule file and all of its frames follow from one number: file i of a run is made from seed + i,
  * so `--seed THAT --files 1` brings a failing one back (with the same --frames). --exact leaves out
- * ranges and '?' in tags. Needs root.
+ * ranges and '?' in tags. With --rules, that rule file is the one each time, and only the frames
+ * and the host are random. Needs root.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -43,6 +44,7 @@ struct options {
 	uint64_t seed;
 	unsigned long files, frames, jobs;
 	bool patterns;
+	const char *rules; /* a rule file's name, or NULL: random ones */
 };
 
 /* What one worker has done; shared with the parent. */
@@ -233,10 +235,12 @@ static FILE *open_report(const struct session *session, char **report, size_t *s
 	if (!out)
 		abort();
 	fprintf(out,
-		"\n==== FAILED: --seed %lu --files 1 --frames %lu%s (dispatch %d, counters by "
+		"\n==== FAILED: --seed %lu --files 1 --frames %lu%s%s%s (dispatch %d, counters by "
 		"route %d)\n",
 		session->seed, session->options->frames,
-		session->options->patterns ? "" : " --exact", session->plan.dispatch,
+		session->options->patterns ? "" : " --exact",
+		session->options->rules ? " --rules " : "",
+		session->options->rules ? session->options->rules : "", session->plan.dispatch,
 		session->plan.count_routes);
 	return out;
 }
@@ -493,6 +497,20 @@ static void draw_plan(struct session *session)
 		session->plan.dispatch = DISPATCH_CHAIN;
 }
 
+static void copy_file(const char *name, FILE *out)
+{
+	FILE *in = fopen(name, "re");
+	int c;
+
+	if (!in) {
+		fprintf(stderr, "cannot read %s: %s\n", name, strerror(errno));
+		exit(1);
+	}
+	while ((c = getc(in)) != EOF)
+		putc(c, out);
+	fclose(in);
+}
+
 static void run_file(const struct options *options, struct tasks *tasks, uint64_t seed,
 		     bool splits_frames)
 {
@@ -511,7 +529,10 @@ static void run_file(const struct options *options, struct tasks *tasks, uint64_
 
 	if (!out || !log)
 		abort();
-	rule_file_write(&session.random, options->patterns, out);
+	if (options->rules)
+		copy_file(options->rules, out);
+	else
+		rule_file_write(&session.random, options->patterns, out);
 	fclose(out);
 	host_draw(&session.random, &session.host);
 	draw_plan(&session);
@@ -644,9 +665,13 @@ static unsigned long number(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {
-		{"files", required_argument, NULL, 'f'}, {"frames", required_argument, NULL, 'n'},
-		{"seed", required_argument, NULL, 's'},	 {"jobs", required_argument, NULL, 'j'},
-		{"exact", no_argument, NULL, 'e'},	 {NULL, 0, NULL, 0},
+		{"files", required_argument, NULL, 'f'},
+		{"frames", required_argument, NULL, 'n'},
+		{"seed", required_argument, NULL, 's'},
+		{"jobs", required_argument, NULL, 'j'},
+		{"exact", no_argument, NULL, 'e'},
+		{"rules", required_argument, NULL, 'r'},
+		{NULL, 0, NULL, 0},
 	};
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct options options = {
@@ -674,6 +699,9 @@ int main(int argc, char **argv)
 			break;
 		case 'e':
 			options.patterns = false;
+			break;
+		case 'r':
+			options.rules = optarg;
 			break;
 		default:
 			return 2;

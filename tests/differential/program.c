@@ -18,6 +18,7 @@
 #include "../../compiler/diagnostic.h"
 #include "../../compiler/emit.h"
 #include "../../runtime/error.h"
+#include "../../runtime/kernel.h"
 #include "program.h"
 
 enum {
@@ -116,7 +117,9 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 		return err;
 	}
 	set_constants(object, host);
-	err = object_load(object, true, false, error, sizeof(error));
+	/* A kernel that cannot hand connections over still steers them. */
+	err = object_load(object, true, !kernel_has_kfunc("bpf_sk_assign_tcp_reqsk"), error,
+			  sizeof(error));
 	if (err) {
 		fprintf(out, "cannot load the object: %s\n", error);
 		object_close(object);

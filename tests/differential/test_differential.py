@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The differential test (differential.c) as part of the suite: a short run on random rule files, a
+different one each time, and one on each rule file that the project ships or that once failed.
+
+MPLEX_SEED=N repeats a run, `differential --seed N --files 1` a single rule file of it.
+"""
+
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+from lib.mplex import BUILD, ROOT
+
+DIFFERENTIAL = BUILD / "tests" / "differential" / "differential"
+SEED = int(os.environ.get("MPLEX_SEED", time.time_ns() // 1000))
+RULE_FILES = sorted(ROOT.glob("rules/*.yaml")) + sorted(
+    pathlib.Path(__file__).parent.glob("rules/*.yaml"))
+
+
+def run(*arguments):
+    done = subprocess.run([DIFFERENTIAL, *map(str, arguments)], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=280)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+    return done.stdout
+
+
+def test_random_rule_files(root):
+    output = run("--seed", SEED, "--files", 130, "--frames", 1200)
+    seen = {line.split(maxsplit=1)[1] for line in output.splitlines()
+            if line[:10].strip().isdigit()}
+    assert seen >= {"not ours", "routed", "tag", "length", "require", "malformed", "fragment",
+                    "established", "syn", "handshake", "keepalive", "close", "pending", "late",
+                    "time-wait", "stray", "no-way-back", "no-key"}
+
+
+@pytest.mark.parametrize("rules", RULE_FILES, ids=lambda path: path.stem)
+def test_rule_file(root, rules):
+    run("--rules", rules, "--seed", SEED, "--files", 3, "--frames", 1500)
