@@ -837,7 +837,6 @@ static int answer_syn(const struct host *host, const struct situation *situation
 		.seq = cookie,
 		.ack = segment->seq + 1,
 		.window = announced_window(host),
-		.options_length = sizeof(answer.options),
 		.next_hop = routed && situation->way_back.neighbour_known
 				    ? situation->way_back.next_hop
 				    : segment->packet->frame + 6,
@@ -847,20 +846,34 @@ static int answer_syn(const struct host *host, const struct situation *situation
 	if (!mss)
 		mss = segment->tuple.family == 4 ? 536 : 1220;
 	memset(answer.options, OPTION_NOP, sizeof(answer.options));
-	answer.options[0] = OPTION_MSS;
-	answer.options[1] = 4;
-	put16(answer.options + 2, mss);
-	if (bits & COOKIE_SACK) {
-		answer.options[4] = OPTION_SACK_PERMITTED;
-		answer.options[5] = 2;
+	/* Only what the SYN has, in whole words, so that the answer is never longer. */
+	uint8_t *option = answer.options;
+
+	if (options->has_mss) {
+		option[0] = OPTION_MSS;
+		option[1] = 4;
+		put16(option + 2, mss);
+		option += 4;
 	}
-	if (options->has_timestamps && host->timestamps)
-		put_timestamps(answer.options + 6, situation, segment);
+	if (options->has_timestamps && host->timestamps) {
+		put_timestamps(option + 2, situation, segment);
+		if (bits & COOKIE_SACK) {
+			option[0] = OPTION_SACK_PERMITTED;
+			option[1] = 2;
+		}
+		option += 12;
+	} else if (bits & COOKIE_SACK) {
+		option[2] = OPTION_SACK_PERMITTED;
+		option[3] = 2;
+		option += 4;
+	}
 	if (options->has_window_scale && offers_window_scale(host)) {
-		answer.options[17] = OPTION_WINDOW_SCALE;
-		answer.options[18] = 3;
-		answer.options[19] = host->window_scale;
+		option[1] = OPTION_WINDOW_SCALE;
+		option[2] = 3;
+		option[3] = host->window_scale;
+		option += 4;
 	}
+	answer.options_length = option - answer.options;
 	outcome->reason = "syn";
 	send_answer(host, segment, &answer, outcome, result);
 	return 0;

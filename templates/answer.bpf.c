@@ -15,7 +15,7 @@ struct answer {
 	__u32 ack_seq;
 	__u16 window;
 	__u8 flags;
-	__u8 option_words;
+	__u32 option_words;
 	__be32 options[5]; /* 0 behind option_words */
 	__u8 next_hop[6];  /* Ethernet address */
 };
@@ -44,18 +44,10 @@ static __always_inline bool write_tcp(struct tcphdr *tcp, void *end, __be16 spor
 	for (int i = 0; i < 5; i++)
 		sum += answer->options[i];
 	tcp->check = checksum_fold(sum);
-	if (words >= 3) {
-		if ((void *)(options + 3) > end)
+	for (__u32 i = 0; i < 5 && i < words; i++) {
+		if ((void *)(options + i + 1) > end)
 			return false;
-		options[0] = answer->options[0];
-		options[1] = answer->options[1];
-		options[2] = answer->options[2];
-	}
-	if (words == 5) {
-		if ((void *)(options + 5) > end)
-			return false;
-		options[3] = answer->options[3];
-		options[4] = answer->options[4];
+		options[i] = answer->options[i];
 	}
 	return true;
 }

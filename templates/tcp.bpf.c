@@ -23,13 +23,42 @@ static __always_inline bool after(__u32 a, __u32 b)
 	return (__s32)(a - b) > 0;
 }
 
-/* Three words: two NOPs and the timestamp option (RFC 7323), or more NOPs. */
-static __always_inline void add_timestamps(struct answer *answer, int word, __u32 lead,
+static __always_inline void add_option_word(struct answer *answer, __u32 word)
+{
+	answer->options[answer->option_words++] = bpf_htonl(word);
+}
+
+/* Timestamps (RFC 7323) behind two bytes that fill the word. */
+static __always_inline void add_timestamps(struct answer *answer, __u32 lead,
 					   const struct connection *connection, __u32 tsecr)
 {
-	answer->options[word] = bpf_htonl(lead << 16 | TCPOPT_TIMESTAMP << 8 | 10);
-	answer->options[word + 1] = bpf_htonl(connection->now / MILLISECOND);
-	answer->options[word + 2] = bpf_htonl(tsecr);
+	add_option_word(answer, lead << 16 | TCPOPT_TIMESTAMP << 8 | 10);
+	add_option_word(answer, connection->now / MILLISECOND);
+	add_option_word(answer, tsecr);
+}
+
+/*
+ * The options of a SYN-ACK: only those that the SYN had, packed as tightly. So an answer is never
+ * longer than what it answers, and its frame always has room for it.
+ */
+static __always_inline void add_options(const struct packet *packet,
+					const struct connection *connection,
+					const struct tcp_options *options, struct answer *answer)
+{
+	__u32 lead = TCPOPT_NOP << 8 | TCPOPT_NOP;
+
+	if (options->mss)
+		add_option_word(answer, TCPOPT_MSS << 24 | 4 << 16 | own_mss(packet));
+	if (options->timestamps) {
+		if (options->sack)
+			lead = TCPOPT_SACK_PERM << 8 | 2;
+		add_timestamps(answer, lead, connection, options->tsval);
+	} else if (options->sack) {
+		add_option_word(answer, lead << 16 | TCPOPT_SACK_PERM << 8 | 2);
+	}
+	if (options->window_scale != NO_WINDOW_SCALE)
+		add_option_word(answer, TCPOPT_NOP << 24 | TCPOPT_WINDOW << 16 | 3 << 8 |
+						mplex_window_scale);
 }
 
 /* A SYN: answered with a cookie. No state is kept. */
@@ -38,7 +67,7 @@ static __always_inline int receive_syn(struct packet *packet, struct connection 
 {
 	const struct tcphdr *tcp = packet->transport;
 	struct tcp_options options = {};
-	__u32 cookie, lead;
+	__u32 cookie;
 	bool ecn;
 
 	if (is_martian(packet)) {
@@ -73,19 +102,7 @@ static __always_inline int receive_syn(struct packet *packet, struct connection 
 	answer->ack_seq = connection->seq + 1;
 	answer->window = mplex_window ?: 65535;
 	answer->flags = TCP_SYN | TCP_ACK | (ecn ? TCP_ECE : 0);
-	answer->option_words = 5;
-	answer->options[0] = bpf_htonl(TCPOPT_MSS << 24 | 4 << 16 | own_mss(packet));
-	lead = options.sack ? TCPOPT_SACK_PERM << 8 | 2 : TCPOPT_NOP << 8 | TCPOPT_NOP;
-	if (options.timestamps) {
-		add_timestamps(answer, 1, lead, connection, options.tsval);
-	} else {
-		answer->options[1] = bpf_htonl(lead << 16 | TCPOPT_NOP << 8 | TCPOPT_NOP);
-		answer->options[2] = answer->options[3] = bpf_htonl(0x01010101);
-	}
-	answer->options[4] = bpf_htonl(0x01010101);
-	if (options.window_scale != NO_WINDOW_SCALE)
-		answer->options[4] = bpf_htonl(TCPOPT_NOP << 24 | TCPOPT_WINDOW << 16 | 3 << 8 |
-					       mplex_window_scale);
+	add_options(packet, connection, &options, answer);
 	verdict->reason = REASON_SYN;
 	return XDP_TX;
 }
@@ -106,10 +123,8 @@ static __always_inline int acknowledge(const struct packet *packet,
 	answer->ack_seq = connection->seq + 1;
 	answer->window = window;
 	answer->flags = flags;
-	if (options.timestamps && mplex_timestamps) {
-		answer->option_words = 3;
-		add_timestamps(answer, 0, TCPOPT_NOP << 8 | TCPOPT_NOP, connection, options.tsval);
-	}
+	if (options.timestamps && mplex_timestamps)
+		add_timestamps(answer, TCPOPT_NOP << 8 | TCPOPT_NOP, connection, options.tsval);
 	return XDP_TX;
 }
 
