@@ -9,6 +9,8 @@
 #include "connection.bpf.c"
 
 /* part: answer (needs: kernel) */
+enum { ANSWER_OPTIONS = 5 }; /* words: MSS, timestamps with SACK, window scale */
+
 /* What an answer says, in host order. */
 struct answer {
 	__u32 seq;
@@ -16,7 +18,7 @@ struct answer {
 	__u16 window;
 	__u8 flags;
 	__u32 option_words;
-	__be32 options[5]; /* 0 behind option_words */
+	__be32 options[ANSWER_OPTIONS]; /* 0 behind option_words */
 	__u8 next_hop[6];  /* Ethernet address */
 };
 
@@ -41,10 +43,10 @@ static __always_inline bool write_tcp(struct tcphdr *tcp, void *end, __be16 spor
 	sum += bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(*tcp) + words * 4);
 	sum += sport + dport + (__u64)tcp->seq + tcp->ack_seq + tcp->window;
 	sum += bpf_htons(tcp->data_offset << 8 | tcp->flags);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < ANSWER_OPTIONS; i++)
 		sum += answer->options[i];
 	tcp->check = checksum_fold(sum);
-	for (__u32 i = 0; i < 5 && i < words; i++) {
+	for (__u32 i = 0; i < ANSWER_OPTIONS && i < words; i++) {
 		if ((void *)(options + i + 1) > end)
 			return false;
 		options[i] = answer->options[i];

@@ -25,7 +25,12 @@ static __always_inline bool after(__u32 a, __u32 b)
 
 static __always_inline void add_option_word(struct answer *answer, __u32 word)
 {
-	answer->options[answer->option_words++] = bpf_htonl(word);
+	__u32 at = answer->option_words;
+
+	if (at < ANSWER_OPTIONS) { /* which the verifier cannot know */
+		answer->options[at] = bpf_htonl(word);
+		answer->option_words = at + 1;
+	}
 }
 
 /* Timestamps (RFC 7323) behind two bytes that fill the word. */
