@@ -22,15 +22,14 @@ struct answer {
 	__u8 next_hop[6];  /* Ethernet address */
 };
 
-/* part: write_tcp (needs: answer, tcp_header, checksum_fold, connection) */
+/* part: write_tcp (needs: answer, checksum_fold, packet, tcp_header) */
 /* Writes the header from behind the IP header on; sum is that of the pseudo-header's addresses. */
-static __always_inline bool write_tcp(struct tcphdr *tcp, void *end, __be16 sport, __be16 dport,
-				      const struct answer *answer, __u64 sum)
+static __always_inline bool write_tcp(struct packet *packet, struct tcphdr *tcp, __be16 sport,
+				      __be16 dport, const struct answer *answer, __u64 sum)
 {
-	__be32 *options = (__be32 *)(tcp + 1);
-	__u32 words = answer->option_words;
+	__u32 words = answer->option_words, start;
 
-	if ((void *)options > end)
+	if ((void *)(tcp + 1) > packet->data_end)
 		return false;
 	tcp->source = sport;
 	tcp->dest = dport;
@@ -46,12 +45,9 @@ static __always_inline bool write_tcp(struct tcphdr *tcp, void *end, __be16 spor
 	for (int i = 0; i < ANSWER_OPTIONS; i++)
 		sum += answer->options[i];
 	tcp->check = checksum_fold(sum);
-	for (__u32 i = 0; i < ANSWER_OPTIONS && i < words; i++) {
-		if ((void *)(options + i + 1) > end)
-			return false;
-		options[i] = answer->options[i];
-	}
-	return true;
+	start = (void *)(tcp + 1) - packet->data;
+	return !words || words > ANSWER_OPTIONS ||
+	       !bpf_xdp_store_bytes(packet->context, start, (void *)answer->options, words * 4);
 }
 
 /* part: cut_frame (needs: packet, answer) */
@@ -108,8 +104,8 @@ static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct 
 	ip->daddr = tuple->ipv4.saddr;
 	ip->check = checksum_fold(addresses + bpf_htons(0x4500) + ip->tot_len + ip->frag_off +
 				  bpf_htons(ip->ttl << 8 | IPPROTO_TCP));
-	return write_tcp((void *)(ip + 1), packet->data_end, tuple->ipv4.dport, tuple->ipv4.sport,
-			 answer, addresses);
+	return write_tcp(packet, (void *)(ip + 1), tuple->ipv4.dport, tuple->ipv4.sport, answer,
+			 addresses);
 }
 
 /* part: answer_tcp_ipv6 (needs: cut_frame, write_tcp, ipv6_header) */
@@ -137,8 +133,8 @@ static __always_inline bool answer_tcp_ipv6(struct packet *packet, const struct 
 		ip->daddr[i] = tuple->ipv6.saddr[i];
 		addresses += (__u64)tuple->ipv6.saddr[i] + tuple->ipv6.daddr[i];
 	}
-	return write_tcp((void *)(ip + 1), packet->data_end, tuple->ipv6.dport, tuple->ipv6.sport,
-			 answer, addresses);
+	return write_tcp(packet, (void *)(ip + 1), tuple->ipv6.dport, tuple->ipv6.sport, answer,
+			 addresses);
 }
 
 /* part: next_hop_ipv4 (needs: fib, packet, connection, answer) */
