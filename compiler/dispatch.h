@@ -13,9 +13,11 @@
  */
 struct dispatch;
 
-/* More patterns than this cannot be compared one after the other: clang gives up. */
 enum {
-	CHAIN_MAX = 128
+	/* More patterns than this cannot be compared one after the other: clang gives up. */
+	CHAIN_MAX = 128,
+	/* Different masks that the patterns of one listener can have. */
+	MASKS_MAX = 64,
 };
 
 /*

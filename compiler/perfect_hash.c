@@ -79,7 +79,8 @@ static uint64_t hash_key(const struct perfect_hash *hash, const uint64_t *key)
 	uint64_t sum = 0;
 
 	for (unsigned word = 0; word < hash->words; word++)
-		sum += key[word] * hash->multipliers[word];
+		sum += (hash->folded ? key[word] ^ key[word] >> 32 : key[word]) *
+		       hash->multipliers[word];
 	return sum;
 }
 
@@ -285,7 +286,7 @@ static bool place_all(struct builder *b)
 
 /* Tries one table size with one number of buckets. 0, -ENOMEM, or -ENOSPC. */
 static int try_displaced(const uint64_t *keys, unsigned words, size_t count, unsigned slot_bits,
-			 unsigned bucket_bits, struct perfect_hash *hash)
+			 unsigned bucket_bits, bool folded, struct perfect_hash *hash)
 {
 	uint32_t size = UINT32_C(1) << slot_bits, buckets = UINT32_C(1) << bucket_bits;
 	CLEANUP_FREE uint32_t *slots = calloc(size, sizeof(*slots));
@@ -296,6 +297,7 @@ static int try_displaced(const uint64_t *keys, unsigned words, size_t count, uns
 	CLEANUP_FREE uint32_t *order = calloc(buckets, sizeof(*order));
 	struct perfect_hash made = {
 		.words = words,
+		.folded = folded,
 		.slot_shift = 64 - bucket_bits - slot_bits,
 		.bucket_shift = 64 - bucket_bits,
 		.size = size,
@@ -333,17 +335,18 @@ static int try_displaced(const uint64_t *keys, unsigned words, size_t count, uns
 	return -ENOSPC;
 }
 
-/* The smallest table, and for it the fewest buckets. */
+/* The smallest table, for it the least work, and for that the fewest buckets. */
 static int make_displaced(const uint64_t *keys, unsigned words, size_t count,
 			  struct perfect_hash *hash)
 {
 	unsigned slot_bits = bits_for(count);
 	int error = -ENOSPC;
 
-	for (unsigned spare = 0; spare <= DISPLACE_SPARE && error == -ENOSPC; spare++)
+	for (unsigned form = 0; form < 2 * (DISPLACE_SPARE + 1); form++)
 		for (unsigned less = BUCKETS_LESS + 1; less-- > 0 && error == -ENOSPC;)
-			error = try_displaced(keys, words, count, slot_bits + spare,
-					      slot_bits > less ? slot_bits - less : 1, hash);
+			error = try_displaced(keys, words, count, slot_bits + form / 2,
+					      slot_bits > less ? slot_bits - less : 1, form % 2,
+					      hash);
 	return error;
 }
 

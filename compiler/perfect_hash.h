@@ -2,6 +2,7 @@
 #ifndef MPLEX_PERFECT_HASH_H
 #define MPLEX_PERFECT_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,11 +25,14 @@ enum {
  *
  *	slot = ((hash >> slot_shift) + displacements[hash >> bucket_shift]) & (size - 1);
  *
+ * If folded, each word of the key is replaced by word ^ word >> 32 before all that.
+ *
  * A key outside of the set gets a slot, too, so whoever looks up compares with the key there.
  */
 struct perfect_hash {
 	uint64_t multipliers[PERFECT_HASH_WORDS];
-	unsigned words;			   /* of a key */
+	unsigned words; /* of a key */
+	bool folded;
 	unsigned slot_shift, bucket_shift; /* 1..63 */
 	uint32_t size;			   /* slots */
 	uint32_t bucket_count;		   /* of displacements; 0: one probe */
