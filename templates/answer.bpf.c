@@ -77,7 +77,7 @@ static __always_inline bool cut_frame(struct packet *packet, const struct answer
 	return true;
 }
 
-/* part: answer_tcp_ipv4 (needs: cut_frame, write_tcp, ipv4_header, checksum_fold) */
+/* part: answer_tcp_ipv4 (needs: checksum_fold, connection, cut_frame, ipv4_header, write_tcp) */
 const volatile __u8 mplex_ttl; /* net.ipv4.ip_default_ttl */
 
 static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct connection *connection,
@@ -108,7 +108,7 @@ static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct 
 			 addresses);
 }
 
-/* part: answer_tcp_ipv6 (needs: cut_frame, write_tcp, ipv6_header) */
+/* part: answer_tcp_ipv6 (needs: connection, cut_frame, ipv6_header, write_tcp) */
 const volatile __u8 mplex_hop_limit; /* net.ipv6.conf.*.hop_limit */
 
 static __always_inline bool answer_tcp_ipv6(struct packet *packet, const struct connection *connection,
