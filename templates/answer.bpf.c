@@ -27,7 +27,8 @@ struct answer {
 static __always_inline bool write_tcp(struct packet *packet, struct tcphdr *tcp, __be16 sport,
 				      __be16 dport, const struct answer *answer, __u64 sum)
 {
-	__u32 words = answer->option_words, start;
+	__u32 words = answer->option_words;
+	__u64 bytes;
 
 	if ((void *)(tcp + 1) > packet->data_end)
 		return false;
@@ -45,9 +46,12 @@ static __always_inline bool write_tcp(struct packet *packet, struct tcphdr *tcp,
 	for (int i = 0; i < ANSWER_OPTIONS; i++)
 		sum += answer->options[i];
 	tcp->check = checksum_fold(sum);
-	start = (void *)(tcp + 1) - packet->data;
-	return !words || words > ANSWER_OPTIONS ||
-	       !bpf_xdp_store_bytes(packet->context, start, (void *)answer->options, words * 4);
+	bytes = words * 4;
+	barrier_var(bytes); /* the verifier wants to see its bounds */
+	if (bytes < 4 || bytes > sizeof(answer->options))
+		return true;
+	return !bpf_xdp_store_bytes(packet->context, (void *)(tcp + 1) - packet->data,
+				    (void *)answer->options, bytes);
 }
 
 /* part: cut_frame (needs: packet, answer) */
