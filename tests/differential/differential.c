@@ -5,11 +5,12 @@
  * against the interpreter.
  *
  *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--exact] [--rules FILE]
+ *	differential --cookies WINDOWS
  *
  * A rule file and all of its frames follow from one number: file i of a run is made from seed + i,
  * so `--seed THAT --files 1` brings a failing one back (with the same --frames). --exact leaves out
  * ranges and '?' in tags. With --rules, that rule file is the one each time, and only the frames
- * and the host are random. Needs root.
+ * and the host are random. --cookies does something else: see cookies.c. Needs root.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "cookies.h"
 #include "network.h"
 #include "program.h"
 #include "random.h"
@@ -665,13 +667,10 @@ static unsigned long number(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {
-		{"files", required_argument, NULL, 'f'},
-		{"frames", required_argument, NULL, 'n'},
-		{"seed", required_argument, NULL, 's'},
-		{"jobs", required_argument, NULL, 'j'},
-		{"exact", no_argument, NULL, 'e'},
-		{"rules", required_argument, NULL, 'r'},
-		{NULL, 0, NULL, 0},
+		{"files", required_argument, NULL, 'f'},   {"frames", required_argument, NULL, 'n'},
+		{"seed", required_argument, NULL, 's'},	   {"jobs", required_argument, NULL, 'j'},
+		{"exact", no_argument, NULL, 'e'},	   {"rules", required_argument, NULL, 'r'},
+		{"cookies", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0},
 	};
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct options options = {
@@ -700,6 +699,8 @@ int main(int argc, char **argv)
 		case 'e':
 			options.patterns = false;
 			break;
+		case 'c':
+			return cookies_sweep((unsigned)number(optarg)) != 0;
 		case 'r':
 			options.rules = optarg;
 			break;

@@ -40,3 +40,8 @@ def test_random_rule_files(root):
 @pytest.mark.parametrize("rules", RULE_FILES, ids=lambda path: path.stem)
 def test_rule_file(root, rules):
     run("--rules", rules, "--seed", SEED, "--files", 3, "--frames", 1500)
+
+
+def test_cookies(root):
+    """The two windows that bind and one that is late; all eight take half a minute."""
+    run("--cookies", 3)
