@@ -244,8 +244,10 @@ static void write_rows(const struct emitter *e, const struct stage *stage, unsig
 		if (guarded && slot == guard_slot) {
 			fprintf(e->out, columns == COLUMN_TAG ? "\t[%u] = " : "\t[%u] = { ", slot);
 			write_key(e, &stage->mask, &guard);
+			fputs(columns & COLUMN_PORT ? ", 0" : "", e->out);
+			fputs(columns & COLUMN_ROUTE ? ", 0" : "", e->out);
 			fputs(columns == COLUMN_TAG ? "," : " },", e->out);
-			fputs(" /* no tag's: one of zeros must not match here */\n", e->out);
+			fputs(" /* no route: zeros here would be found as a tag */\n", e->out);
 		}
 		if (stage->hash.keys[slot] != PERFECT_HASH_EMPTY)
 			write_row(e, stage, slot, columns);
@@ -396,18 +398,23 @@ static void write_bound(const struct emitter *e, unsigned word, const char *rela
 			const struct words *bound, const struct words *limit)
 {
 	char or_equal[] = {*relation, '=', '\0'};
+	bool possible;
 
 	if (equal_from(e, word + 1, bound, limit)) {
 		write_relation(e, word, or_equal, bound);
 		return;
 	}
+	/* Nothing is below 0 nor above all ones. */
+	possible = bound->at[word] != (*relation == '<' ? 0 : e->dispatch->full.at[word]);
 	fputc('(', e->out);
-	write_relation(e, word, relation, bound);
-	fputs(" || (", e->out);
+	if (possible) {
+		write_relation(e, word, relation, bound);
+		fputs(" || (", e->out);
+	}
 	write_relation(e, word, "==", bound);
 	fputs(" && ", e->out);
 	write_bound(e, word + 1, relation, bound, limit);
-	fputs("))", e->out);
+	fputs(possible ? "))" : ")", e->out);
 }
 
 /* Whether the route is a range of which only the tags of digits count. */

@@ -1,0 +1,765 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The emitted lookup against what the patterns mean.
+ *
+ * Route sets of every type and length are drawn at random, with patterns inside each other, and
+ * emitted in each form. The C is compiled twice: for this machine, and called as it is; and for
+ * BPF, loaded and run by the kernel (as root). Tags are looked up that lie in the patterns, beside
+ * them, and anywhere. What is right is asked of pattern.c, which knows nothing of emission: a route
+ * whose pattern has the tag and has no pattern inside that has it, too.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <cmocka.h>
+
+#include "../../compiler/dispatch.h"
+#include "../../compiler/pattern.h"
+
+enum {
+	SETS = 90, /* route sets in one file of C */
+	FORMS = 3, /* of each, one for each enum dispatch_choice */
+	ROUTES_MAX = 48,
+	TAGS = 600, /* looked up in each set */
+	PROGRAM_INSNS_MAX = 200,
+	PROGRAM_BYTES_MAX = 2048,
+};
+
+static uint64_t random_state = 1;
+
+static uint32_t draw(uint32_t below)
+{
+	random_state = random_state * 6364136223846793005 + 1442695040888963407;
+	return (random_state >> 32) * below >> 32;
+}
+
+/* ---- route sets --------------------------------------------------------------------------------
+ */
+
+/* A listener with room for routes and their texts; 0 routes at first. */
+static struct listener *make_listener(const char *name, enum tag_type type, enum tag_order order,
+				      uint32_t length, size_t routes_max)
+{
+	struct listener *listener = calloc(1, sizeof(*listener));
+
+	assert_non_null(listener);
+	listener->name = strdup(name);
+	listener->tag.type = type;
+	listener->tag.order = order;
+	listener->tag.length = length;
+	listener->routes = calloc(routes_max, sizeof(*listener->routes));
+	assert_non_null(listener->routes);
+	return listener;
+}
+
+static void free_listener(struct listener *listener)
+{
+	for (size_t i = 0; i < listener->route_count; i++)
+		free((char *)listener->routes[i].text);
+	free(listener->routes);
+	free((char *)listener->name);
+	free(listener);
+}
+
+static void add_route(struct listener *listener, const char *text, uint16_t port)
+{
+	struct route *route = &listener->routes[listener->route_count];
+	char problem[PROBLEM_MAX];
+
+	assert_int_equal(pattern_read(listener, text, strlen(text), &route->pattern, problem), 0);
+	route->text = strdup(text);
+	route->port = port;
+	listener->route_count++;
+}
+
+/* Adds a route unless it would contradict another one. */
+static void try_route(struct listener *listener, const char *text, uint16_t port)
+{
+	struct route *route = &listener->routes[listener->route_count];
+	char problem[PROBLEM_MAX];
+
+	if (pattern_read(listener, text, strlen(text), &route->pattern, problem))
+		return;
+	for (size_t i = 0; i < listener->route_count; i++) {
+		enum relation relation =
+			pattern_relation(listener, &route->pattern, &listener->routes[i].pattern);
+
+		if (relation == RELATION_EQUAL)
+			return;
+		if (relation == RELATION_OVERLAP)
+			port = listener->routes[i].port;
+	}
+	for (size_t i = 0; i < listener->route_count; i++)
+		if (listener->routes[i].port != port &&
+		    pattern_relation(listener, &route->pattern, &listener->routes[i].pattern) ==
+			    RELATION_OVERLAP)
+			return;
+	add_route(listener, text, port);
+}
+
+static int compare_routes(const void *left, const void *right)
+{
+	const struct route *a = left, *b = right;
+
+	return memcmp(&a->pattern.value, &b->pattern.value, 3 * TAG_MAX);
+}
+
+/*
+ * A tag as text, of few different characters, so that patterns meet: "wild" puts '?' in some
+ * places, "digits" draws digits only.
+ */
+static void draw_text(const struct listener *listener, bool wild, bool digits, char *text)
+{
+	uint32_t symbols = listener->tag.length;
+	uint32_t start = draw(3) ? listener->tag.length - 1 : draw(symbols);
+	uint32_t wild_share = draw(4);
+
+	if (listener->tag.type == TAG_UINT) {
+		uint64_t max = UINT64_MAX >> (64 - 8 * listener->tag.length);
+		uint64_t number = draw(2) ? draw(12) : max - draw(3);
+
+		number = draw(3) ? number
+				 : ((uint64_t)draw(UINT32_MAX) << 32 | draw(UINT32_MAX)) & max;
+		sprintf(text, "%llu", (unsigned long long)number);
+		return;
+	}
+	if (listener->tag.type == TAG_HEX) {
+		symbols *= 2;
+		start = 2 * start;
+	}
+	for (uint32_t i = 0; i < symbols; i++) {
+		if (listener->tag.type == TAG_HEX)
+			text[i] = "0f37"[i < start && draw(8) ? 0 : draw(4)];
+		else if (digits)
+			text[i] = "059"[i < start && draw(8) ? 0 : draw(3)];
+		else
+			text[i] = "0a5*/"[i < start && draw(8) ? 0 : draw(5)];
+		if (wild && draw(4) < wild_share)
+			text[i] = '?';
+	}
+	text[symbols] = '\0';
+}
+
+static struct listener *draw_listener(const char *name)
+{
+	enum tag_type type = draw(3);
+	uint32_t length = draw(3) ? 1 + draw(8) : 1 + draw(type == TAG_UINT ? 8 : 32);
+	struct listener *listener = make_listener(name, type, draw(2), length, ROUTES_MAX);
+	uint32_t tries = 1 + draw(draw(3) ? ROUTES_MAX - 1 : 6);
+	bool wild = draw(2), ranges = draw(2);
+
+	for (uint32_t i = 0; i < tries || !listener->route_count; i++) {
+		char text[4 * TAG_MAX + 8], end[2 * TAG_MAX + 1];
+
+		if (ranges && draw(2)) {
+			draw_text(listener, false, true, text);
+			draw_text(listener, false, true, end);
+			strcat(strcat(text, ".."), end);
+		} else {
+			draw_text(listener, wild && type != TAG_UINT, draw(2), text);
+		}
+		try_route(listener, text, 1000 + draw(50));
+	}
+	qsort(listener->routes, listener->route_count, sizeof(*listener->routes), compare_routes);
+	return listener;
+}
+
+/* ---- what is right -----------------------------------------------------------------------------
+ */
+
+/* What the emitted function said; port 0: no route. */
+struct answer {
+	uint16_t port;
+	uint32_t route;
+};
+
+static void check_answer(const struct listener *listener, const uint8_t *tag,
+			 const struct answer *answer)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < listener->route_count; i++)
+		any |= pattern_matches(listener, &listener->routes[i].pattern, tag);
+	if (!any) {
+		assert_int_equal(answer->port, 0);
+		return;
+	}
+	assert_true(answer->route < listener->route_count);
+	assert_int_equal(answer->port, listener->routes[answer->route].port);
+	assert_true(pattern_matches(listener, &listener->routes[answer->route].pattern, tag));
+	for (size_t i = 0; i < listener->route_count; i++)
+		if (pattern_matches(listener, &listener->routes[i].pattern, tag))
+			assert_int_not_equal(
+				pattern_relation(listener, &listener->routes[i].pattern,
+						 &listener->routes[answer->route].pattern),
+				RELATION_INSIDE);
+}
+
+/* A tag in a pattern, next to it, or anywhere. */
+static void draw_tag(const struct listener *listener, uint8_t *tag)
+{
+	const struct route *route = &listener->routes[draw(listener->route_count)];
+	uint8_t low[TAG_MAX], high[TAG_MAX];
+	char text[2 * TAG_MAX + 1], problem[PROBLEM_MAX];
+	struct pattern pattern;
+	uint32_t length = listener->tag.length;
+	bool little = listener->tag.type == TAG_UINT && listener->tag.order == ORDER_LITTLE;
+	int step = draw(3) - 1;
+
+	switch (draw(5)) {
+	case 0: /* an end of the pattern, or one before or behind it */
+		pattern_span(listener, &route->pattern, low, high);
+		for (uint32_t i = 0; i < length; i++)
+			tag[little ? length - 1 - i : i] = draw(2) ? low[i] : high[i];
+		for (uint32_t i = 0; i < length && step; i++) {
+			uint8_t *byte = &tag[little ? i : length - 1 - i];
+
+			*byte += step;
+			if (*byte != (step > 0 ? 0 : 0xff))
+				break;
+		}
+		break;
+	case 1: /* in the pattern, but perhaps for one bit */
+		for (uint32_t i = 0; i < length; i++)
+			tag[i] = route->pattern.value[i] |
+				 (draw(256) & (uint8_t)~route->pattern.mask[i]);
+		if (draw(2))
+			tag[draw(length)] ^= 1 << draw(8);
+		break;
+	case 2: /* like those that patterns are made of */
+	case 3:
+		draw_text(listener, false, draw(2), text);
+		assert_int_equal(pattern_read(listener, text, strlen(text), &pattern, problem), 0);
+		memcpy(tag, pattern.value, length);
+		break;
+	default:
+		for (uint32_t i = 0; i < length; i++)
+			tag[i] = draw(256);
+		break;
+	}
+}
+
+/* ---- compiling ---------------------------------------------------------------------------------
+ */
+
+static char folder[] = "/tmp/mplex-dispatch-XXXXXX";
+
+static void path_of(const char *file, char path[128])
+{
+	snprintf(path, 128, "%s/%s", folder, file);
+}
+
+static FILE *create(const char *file)
+{
+	char path[128];
+	FILE *out;
+
+	path_of(file, path);
+	out = fopen(path, "w");
+	assert_non_null(out);
+	return out;
+}
+
+static void run(const char *format, const char *file, const char *output)
+{
+	char command[1024], path[128], output_path[128];
+
+	path_of(file, path);
+	path_of(output, output_path);
+	snprintf(command, sizeof(command), format, path, output_path);
+	assert_int_equal(system(command), 0);
+}
+
+static const char types[] = "typedef unsigned char __u8;\n"
+			    "typedef unsigned short __u16, __be16;\n"
+			    "typedef unsigned int __u32, __be32, __wsum;\n"
+			    "typedef unsigned long long __u64, __be64;\n"
+			    "typedef signed short __s16;\n"
+			    "typedef signed int __s32;\n"
+			    "typedef signed long long __s64;\n";
+
+/* What the emitted functions take from the program that they become part of. */
+static const char surroundings[] =
+	"struct verdict {\n\t__u32 reason;\n\t__u32 counter;\n\t__u16 port;\n};\n"
+	"static __always_inline __u64 load_u8(const __u8 *at) { return *at; }\n"
+	"static __always_inline __u64 load_u16(const __u8 *at)\n"
+	"{ return __builtin_bswap16(*(const __u16 *)at); }\n"
+	"static __always_inline __u64 load_u32(const __u8 *at)\n"
+	"{ return __builtin_bswap32(*(const __u32 *)at); }\n"
+	"static __always_inline __u64 load_u64(const __u8 *at)\n"
+	"{ return __builtin_bswap64(*(const __u64 *)at); }\n\n";
+
+static const char on_this_machine[] =
+	"#include <stdbool.h>\n"
+	"#define __always_inline inline __attribute__((always_inline, unused))\n"
+	"#define SEC(name)\n"
+	"#define barrier_var(var) asm volatile(\"\" : \"+r\"(var))\n";
+
+static const char in_bpf[] =
+	"#include <stdbool.h>\n#include <bpf/bpf_helpers.h>\n"
+	"#undef __always_inline\n"
+	"#define __always_inline inline __attribute__((always_inline, unused))\n"
+	"struct xdp_md {\n\t__u32 data;\n\t__u32 data_end;\n};\n"
+	"char LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n";
+
+static void capitals(const char *name, char *out)
+{
+	for (; *name; name++)
+		*out++ = *name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name;
+	*out = '\0';
+}
+
+/* Where route counters begin: it must come out again. */
+enum {
+	ROUTES_BASE = 7,
+};
+
+static void emit_form(struct listener *listener, enum dispatch_choice choice, bool count_routes,
+		      FILE *out)
+{
+	struct dispatch *dispatch = NULL;
+	char upper[64];
+
+	capitals(listener->name, upper);
+	assert_int_equal(dispatch_make(listener, choice, &dispatch), 0);
+	fprintf(out, "enum { %s_ROUTES = %d };\n\n", upper, ROUTES_BASE);
+	dispatch_emit(dispatch, count_routes, out);
+	fputc('\n', out);
+	dispatch_free(dispatch);
+}
+
+/* ---- on this machine ----------------------------------------------------------------------------
+ */
+
+struct verdict {
+	uint32_t reason;
+	uint32_t counter;
+	uint16_t port;
+};
+
+typedef bool route_function(const uint8_t *tag, struct verdict *verdict);
+
+static struct answer call(route_function *function, const uint8_t *tag)
+{
+	struct verdict verdict = {.reason = 1234, .counter = 5678, .port = 9};
+	struct answer answer = {0};
+
+	if (function(tag, &verdict)) {
+		answer.port = verdict.port;
+		answer.route = verdict.counter - ROUTES_BASE;
+	} else {
+		assert_int_equal(verdict.counter, 5678);
+		assert_int_equal(verdict.port, 9);
+	}
+	assert_int_equal(verdict.reason, 1234);
+	return answer;
+}
+
+/* Compiles what was emitted without any warning, as gcc and as clang see it. */
+static void *compile_here(const char *source, const char *library)
+{
+	char path[128];
+	void *handle;
+
+	run("clang -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only %s", source,
+	    library);
+	run("cc -std=gnu11 -O1 -Wall -Wextra -Wno-unused-parameter -Werror -shared -fPIC %s -o %s",
+	    source, library);
+	path_of(library, path);
+	handle = dlopen(path, RTLD_NOW);
+	assert_non_null(handle);
+	return handle;
+}
+
+static void test_random_sets(void **state)
+{
+	struct listener *sets[SETS];
+	FILE *out = create("sets.c");
+	char name[32];
+	void *handle;
+
+	(void)state;
+	fprintf(out, "%s%s%s", types, on_this_machine, surroundings);
+	for (int i = 0; i < SETS; i++) {
+		sets[i] = draw_listener("set");
+		for (int form = 0; form < FORMS; form++) {
+			char *plain_name = (char *)sets[i]->name;
+
+			snprintf(name, sizeof(name), "set%d_%d", i, form);
+			sets[i]->name = name;
+			emit_form(sets[i], form, true, out);
+			sets[i]->name = plain_name;
+			fprintf(out,
+				"bool call_%s(const __u8 *tag, struct verdict *verdict);\n"
+				"bool call_%s(const __u8 *tag, struct verdict *verdict)\n"
+				"{\n\treturn route_%s(tag, verdict);\n}\n\n",
+				name, name, name);
+		}
+	}
+	assert_int_equal(fclose(out), 0);
+	handle = compile_here("sets.c", "sets.so");
+	for (int i = 0; i < SETS; i++) {
+		for (int form = 0; form < FORMS; form++) {
+			route_function *function;
+
+			snprintf(name, sizeof(name), "call_set%d_%d", i, form);
+			function = dlsym(handle, name);
+			assert_non_null(function);
+			for (int t = 0; t < TAGS; t++) {
+				uint8_t tag[TAG_MAX] = {0};
+				struct answer answer;
+
+				draw_tag(sets[i], tag);
+				answer = call(function, tag);
+				check_answer(sets[i], tag, &answer);
+			}
+		}
+		free_listener(sets[i]);
+	}
+	dlclose(handle);
+}
+
+/* Every key of large tables is found, each at its route; others are not. */
+static void test_large_tables(void **state)
+{
+	static const struct {
+		enum tag_type type;
+		uint32_t length;
+		size_t count;
+	} tables[] = {
+		{TAG_HEX, 2, 65536},   {TAG_HEX, 3, 65535}, {TAG_TEXT, 8, 65535},
+		{TAG_TEXT, 16, 65535}, {TAG_UINT, 4, 5000}, {TAG_TEXT, 32, 3000},
+	};
+
+	(void)state;
+	for (size_t t = 0; t < sizeof(tables) / sizeof(*tables); t++) {
+		struct listener *listener = make_listener("large", tables[t].type, ORDER_LITTLE,
+							  tables[t].length, tables[t].count);
+		FILE *out = create("large.c");
+		route_function *function;
+		char text[128];
+		void *handle;
+
+		for (size_t i = 0; i < tables[t].count; i++) {
+			sprintf(text, tables[t].type == TAG_UINT ? "%1$zu" : "%1$0*2$zx", i,
+				(int)(tables[t].type == TAG_HEX ? 2 : 1) * (int)tables[t].length);
+			add_route(listener, text, 1 + i % 65535);
+		}
+		fprintf(out, "%s%s%s", types, on_this_machine, surroundings);
+		emit_form(listener, DISPATCH_AUTO, true, out);
+		fputs("bool call(const __u8 *tag, struct verdict *verdict);\n"
+		      "bool call(const __u8 *tag, struct verdict *verdict)\n"
+		      "{\n\treturn route_large(tag, verdict);\n}\n",
+		      out);
+		assert_int_equal(fclose(out), 0);
+		handle = compile_here("large.c", "large.so");
+		function = dlsym(handle, "call");
+		assert_non_null(function);
+		for (size_t i = 0; i < tables[t].count; i++) {
+			struct answer answer = call(function, listener->routes[i].pattern.value);
+
+			assert_int_equal(answer.route, i);
+			assert_int_equal(answer.port, listener->routes[i].port);
+		}
+		for (int i = 0; i < 200 && tables[t].count < 65536; i++) {
+			uint8_t tag[TAG_MAX];
+
+			for (size_t at = 0; at < sizeof(tag); at++)
+				tag[at] = 0x80 | draw(256);
+			assert_int_equal(call(function, tag).port, 0);
+		}
+		dlclose(handle);
+		free_listener(listener);
+	}
+}
+
+/* ---- in the kernel -----------------------------------------------------------------------------
+ */
+
+/*
+ * An XDP program whose packet is the tag in its first 32 bytes, and the answer in the next eight:
+ * the port and the counter, or zeros.
+ */
+static void write_program(struct listener *listener, enum dispatch_choice choice, FILE *out)
+{
+	fprintf(out, "%s%s%s", types, in_bpf, surroundings);
+	emit_form(listener, choice, true, out);
+	fprintf(out,
+		"SEC(\"xdp\")\nint look_up(struct xdp_md *ctx)\n{\n"
+		"\t__u8 *data = (__u8 *)(long)ctx->data;\n"
+		"\tstruct verdict verdict = {};\n\n"
+		"\tif (data + 40 > (__u8 *)(long)ctx->data_end)\n\t\treturn 0;\n"
+		"\tif (!route_%s(data, &verdict))\n\t\treturn 1;\n"
+		"\t*(__u32 *)(data + 32) = verdict.port;\n"
+		"\t*(__u32 *)(data + 36) = verdict.counter;\n\treturn 2;\n}\n",
+		listener->name);
+}
+
+static struct bpf_object *load_program(struct listener *listener, enum dispatch_choice choice)
+{
+	FILE *out = create("program.bpf.c");
+	struct bpf_object *object;
+	char path[128];
+
+	write_program(listener, choice, out);
+	assert_int_equal(fclose(out), 0);
+	run("clang -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -c %s -o %s",
+	    "program.bpf.c", "program.bpf.o");
+	path_of("program.bpf.o", path);
+	object = bpf_object__open_file(path, NULL);
+	assert_non_null(object);
+	assert_int_equal(bpf_object__load(object), 0);
+	return object;
+}
+
+static int program_fd(const struct bpf_object *object)
+{
+	return bpf_program__fd(bpf_object__find_program_by_name(object, "look_up"));
+}
+
+static struct answer run_program(const struct bpf_object *object, const uint8_t *tag)
+{
+	uint8_t packet[64] = {0}, out[64] = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = packet, .data_size_in = sizeof(packet),
+		    .data_out = out, .data_size_out = sizeof(out));
+	struct answer answer = {0};
+	uint32_t words[2];
+
+	memcpy(packet, tag, TAG_MAX);
+	assert_int_equal(bpf_prog_test_run_opts(program_fd(object), &options), 0);
+	assert_true(options.retval == 1 || options.retval == 2);
+	memcpy(words, out + 32, sizeof(words));
+	if (options.retval == 2) {
+		answer.port = words[0];
+		answer.route = words[1] - ROUTES_BASE;
+	}
+	return answer;
+}
+
+static void skip_unless_root(void)
+{
+	if (geteuid()) {
+		print_message("needs root\n");
+		skip();
+	}
+}
+
+static void test_random_sets_in_kernel(void **state)
+{
+	(void)state;
+	skip_unless_root();
+	for (int i = 0; i < 30; i++) {
+		struct listener *listener = draw_listener("set");
+		struct bpf_object *object = load_program(listener, i % FORMS);
+
+		for (int t = 0; t < TAGS; t++) {
+			uint8_t tag[TAG_MAX] = {0};
+			struct answer answer;
+
+			draw_tag(listener, tag);
+			answer = run_program(object, tag);
+			check_answer(listener, tag, &answer);
+		}
+		bpf_object__close(object);
+		free_listener(listener);
+	}
+}
+
+/* The largest tables cost the verifier and the cache for code as little as the smallest. */
+static void test_program_size(void **state)
+{
+	static const uint32_t lengths[] = {3, 8, 16, 32};
+
+	(void)state;
+	skip_unless_root();
+	for (size_t l = 0; l < sizeof(lengths) / sizeof(*lengths); l++) {
+		struct listener *listener =
+			make_listener("large", TAG_HEX, ORDER_BIG, lengths[l], 65535);
+		struct bpf_prog_info info = {0};
+		uint32_t info_length = sizeof(info);
+		struct bpf_object *object;
+		char text[2 * TAG_MAX + 1];
+
+		for (size_t i = 0; i < 65535; i++) {
+			sprintf(text, "%0*zx", 2 * (int)lengths[l], i);
+			add_route(listener, text, 1 + i);
+		}
+		object = load_program(listener, DISPATCH_AUTO);
+		assert_int_equal(bpf_obj_get_info_by_fd(program_fd(object), &info, &info_length),
+				 0);
+		assert_in_range(info.verified_insns, 1, PROGRAM_INSNS_MAX);
+		assert_in_range(info.jited_prog_len, 1, PROGRAM_BYTES_MAX);
+		for (int i = 0; i < 1000; i++) {
+			uint32_t route = draw(65535);
+			struct answer answer =
+				run_program(object, listener->routes[route].pattern.value);
+
+			assert_int_equal(answer.port, listener->routes[route].port);
+			assert_int_equal(answer.route, route);
+		}
+		bpf_object__close(object);
+		free_listener(listener);
+	}
+}
+
+/* Tags as long and as different as can be, CHAIN_MAX of them, and as many ranges. */
+static void test_longest_chain(void **state)
+{
+	static const struct {
+		enum tag_type type;
+		uint32_t length;
+		const char *format;
+	} forms[] = {
+		{TAG_HEX, 3, "%1$06x"},
+		{TAG_HEX, 8, "%1$08x%1$08x"},
+		{TAG_TEXT, 32, "%1$08x%1$08x%1$08x%1$08x"},
+		{TAG_HEX, 32, "%1$016x%1$016x%1$016x%1$016x..%1$016x%1$016x%1$016x%2$016x"},
+		{TAG_UINT, 8, "%1$u..%2$u"},
+		{TAG_HEX, 4, "??%1$06x"},
+	};
+
+	(void)state;
+	skip_unless_root();
+	for (size_t f = 0; f < sizeof(forms) / sizeof(*forms); f++) {
+		struct listener *listener = make_listener("chain", forms[f].type, ORDER_BIG,
+							  forms[f].length, CHAIN_MAX + 1);
+		struct dispatch *dispatch = NULL;
+		struct bpf_object *object;
+		char text[256];
+
+		for (uint32_t i = 0; i < CHAIN_MAX; i++) {
+			sprintf(text, forms[f].format, i * 259 * 7, i * 259 * 7 + 500);
+			add_route(listener, text, 1 + i);
+		}
+		object = load_program(listener, DISPATCH_CHAIN);
+		for (uint32_t i = 0; i < CHAIN_MAX; i++)
+			assert_int_equal(
+				run_program(object, listener->routes[i].pattern.value).port, 1 + i);
+		bpf_object__close(object);
+
+		sprintf(text, forms[f].format, CHAIN_MAX * 259 * 7, CHAIN_MAX * 259 * 7 + 500);
+		add_route(listener, text, 1);
+		assert_int_equal(dispatch_make(listener, DISPATCH_CHAIN, &dispatch), -E2BIG);
+		assert_null(dispatch);
+		free_listener(listener);
+	}
+}
+
+/* ---- text --------------------------------------------------------------------------------------
+ */
+
+static char *emitted(struct listener *listener, enum dispatch_choice choice, bool count_routes)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	emit_form(listener, choice, count_routes, out);
+	assert_int_equal(fclose(out), 0);
+	return text;
+}
+
+/* The order of the routes in memory is all that may matter, and nothing else. */
+static void test_same_text(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		struct listener *listener = draw_listener("set");
+		char *first = emitted(listener, i % FORMS, i % 2);
+		char *second = emitted(listener, i % FORMS, i % 2);
+
+		assert_string_equal(first, second);
+		if (i % 2 == 0)
+			assert_null(strstr(first, "counter"));
+		free(first);
+		free(second);
+		free_listener(listener);
+	}
+}
+
+/* Tags that would end the comment they stand in. */
+static void test_comments(void **state)
+{
+	static const char *const tags[] = {"*/**/*", "/*/*/*", "a?\?/b*", "*/\\n//"};
+	struct listener *listener = make_listener("set", TAG_TEXT, ORDER_BIG, 6, 4);
+	FILE *out = create("comments.c");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tags) / sizeof(*tags); i++)
+		add_route(listener, tags[i], 1 + i);
+	fprintf(out, "%s%s%s", types, on_this_machine, surroundings);
+	emit_form(listener, DISPATCH_CHAIN, true, out);
+	fputs("bool call(const __u8 *tag, struct verdict *verdict);\n"
+	      "bool call(const __u8 *tag, struct verdict *verdict)\n"
+	      "{\n\treturn route_set(tag, verdict);\n}\n",
+	      out);
+	assert_int_equal(fclose(out), 0);
+	run("cc -std=c11 -Wall -Wextra -Wtrigraphs -Werror -fsyntax-only -D'asm(...)=' %s",
+	    "comments.c", "comments.o");
+	free_listener(listener);
+}
+
+static void test_too_many_masks(void **state)
+{
+	struct listener *listener = make_listener("set", TAG_HEX, ORDER_BIG, 4, MASKS_MAX + 1);
+	struct dispatch *dispatch = NULL;
+
+	(void)state;
+	for (uint32_t i = 0; i < MASKS_MAX + 1; i++) {
+		char text[] = "11111111";
+
+		for (unsigned at = 0; at < 8; at++)
+			if (i & 1 << at)
+				text[at] = '?';
+		add_route(listener, text, 1);
+		assert_int_equal(dispatch_make(listener, DISPATCH_AUTO, &dispatch),
+				 i < MASKS_MAX ? 0 : -E2BIG);
+		dispatch_free(dispatch);
+		dispatch = NULL;
+	}
+	free_listener(listener);
+}
+
+static int make_folder(void **state)
+{
+	(void)state;
+	libbpf_set_print(NULL);
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+	char command[64];
+
+	(void)state;
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	return system(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random_sets),
+		cmocka_unit_test(test_large_tables),
+		cmocka_unit_test(test_random_sets_in_kernel),
+		cmocka_unit_test(test_program_size),
+		cmocka_unit_test(test_longest_chain),
+		cmocka_unit_test(test_same_text),
+		cmocka_unit_test(test_comments),
+		cmocka_unit_test(test_too_many_masks),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
