@@ -196,12 +196,17 @@ class CraftedTcp:
         return answer
 
     def say(self, data, length):
-        """Sends data and takes in an answer of that length, which it returns."""
+        """Sends data, and acknowledges and returns an answer of that length, or less in time."""
         self.send("PA", data)
         self.sequence += len(data)
         stream = b""
-        while len(stream) < length and (answer := self.answer()) is not None:
+        end = time.monotonic() + 2
+        while len(stream) < length and time.monotonic() < end:
+            answer = self.answer(0.5)
+            if answer is None:
+                break
             if Raw in answer and answer[TCP].seq == self.acknowledged:
                 stream += answer[Raw].load
                 self.acknowledged += len(answer[Raw].load)
+                self.send("A")
         return stream
