@@ -88,6 +88,8 @@ class TcpServer(Server):
         except (BlockingIOError, ConnectionError):
             return
         sock.setblocking(True)
+        # The line and the echo leave at once, whether or not a crafted client acknowledges.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(sock, peer)
         self.connections.append(connection)
         threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
