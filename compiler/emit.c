@@ -89,6 +89,19 @@ static void write_from_server(struct emission *e)
 		     });
 }
 
+static void write_address_sum(struct emission *e)
+{
+	by_family(e, (struct by_family){
+			     .type = "__u64",
+			     .name = "address_sum",
+			     .parameters = "const struct packet *packet,\n"
+					   "\t\t\t\t\t const struct bpf_sock_tuple *tuple",
+			     .arguments = "tuple",
+			     .ipv4 = PART_address_sum_ipv4,
+			     .ipv6 = PART_address_sum_ipv6,
+		     });
+}
+
 static void write_listener_tuple(struct emission *e)
 {
 	by_family(e, (struct by_family){
@@ -463,6 +476,7 @@ static void write_mplex_egress(struct emission *e)
 /* ---- putting it together --------------------------------------------------------------------- */
 
 static void (*const writers[PARTS])(struct emission *) = {
+	[PART_address_sum] = write_address_sum,
 	[PART_answer_tcp] = write_answer_tcp,
 	[PART_cookie_hash] = write_cookie_hash,
 	[PART_extensions] = write_extensions,

@@ -7,6 +7,7 @@
 #include "packet.bpf.c"
 #include "checksum.bpf.c"
 #include "connection.bpf.c"
+#include "tuple.bpf.c"
 
 /* part: answer (needs: kernel) */
 enum { ANSWER_OPTIONS = 5 }; /* words: MSS, timestamps with SACK, window scale */
@@ -81,7 +82,7 @@ static __always_inline bool cut_frame(struct packet *packet, const struct answer
 	return true;
 }
 
-/* part: answer_tcp_ipv4 (needs: checksum_fold, connection, cut_frame, ipv4_header, write_tcp) */
+/* part: answer_tcp_ipv4 (needs: address_sum_ipv4, checksum_fold, connection, cut_frame, ipv4_header, write_tcp) */
 const volatile __u8 mplex_ttl; /* net.ipv4.ip_default_ttl */
 
 static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct connection *connection,
@@ -89,7 +90,7 @@ static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct 
 {
 	const struct bpf_sock_tuple *tuple = &connection->tuple;
 	__u32 length = sizeof(struct iphdr) + sizeof(struct tcphdr) + answer->option_words * 4;
-	__u64 addresses = (__u64)tuple->ipv4.saddr + tuple->ipv4.daddr;
+	__u64 addresses = address_sum_ipv4(tuple);
 	struct iphdr *ip;
 
 	if (!cut_frame(packet, answer, length))
@@ -112,7 +113,7 @@ static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct 
 			 addresses);
 }
 
-/* part: answer_tcp_ipv6 (needs: connection, cut_frame, ipv6_header, write_tcp) */
+/* part: answer_tcp_ipv6 (needs: address_sum_ipv6, connection, cut_frame, ipv6_header, write_tcp) */
 const volatile __u8 mplex_hop_limit; /* net.ipv6.conf.*.hop_limit */
 
 static __always_inline bool answer_tcp_ipv6(struct packet *packet, const struct connection *connection,
@@ -120,7 +121,6 @@ static __always_inline bool answer_tcp_ipv6(struct packet *packet, const struct 
 {
 	const struct bpf_sock_tuple *tuple = &connection->tuple;
 	__u32 length = sizeof(struct tcphdr) + answer->option_words * 4;
-	__u64 addresses = 0;
 	struct ipv6hdr *ip;
 
 	if (!cut_frame(packet, answer, sizeof(*ip) + length))
@@ -135,10 +135,9 @@ static __always_inline bool answer_tcp_ipv6(struct packet *packet, const struct 
 	for (int i = 0; i < 4; i++) {
 		ip->saddr[i] = tuple->ipv6.daddr[i];
 		ip->daddr[i] = tuple->ipv6.saddr[i];
-		addresses += (__u64)tuple->ipv6.saddr[i] + tuple->ipv6.daddr[i];
 	}
 	return write_tcp(packet, (void *)(ip + 1), tuple->ipv6.dport, tuple->ipv6.sport, answer,
-			 addresses);
+			 address_sum_ipv6(tuple));
 }
 
 /* part: next_hop_ipv4 (needs: fib, packet, connection, answer) */

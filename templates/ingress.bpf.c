@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "connection.bpf.c"
+#include "checksum.bpf.c"
 #include "icmp.bpf.c"
 #include "judge.bpf.c"
 
@@ -39,7 +40,62 @@ static __always_inline void count_hand_over(struct __sk_buff *skb, const struct 
 	}
 }
 
-/* part: hand_over (needs: bound_ports, from_client, hand_over_counters, listener_tuple, packet, pending, skb, sock, tcp_header, tuple_size) */
+/* part: checksum_holds (needs: address_sum, checksum_fold, packet, skb, tcp_header) */
+enum {
+	CHECKSUM_CHUNK = 128,
+	CHECKSUM_CHUNKS = 65536 / CHECKSUM_CHUNK,
+};
+
+struct checksum_walk {
+	__u8 bytes[CHECKSUM_CHUNK];
+	struct __sk_buff *skb;
+	__u32 offset;
+	__u32 left;
+	__wsum sum;
+};
+
+/* bpf_loop's callback: adds the next bytes. 1 ends the loop. */
+static long add_chunk(__u32 index __attribute__((unused)), struct checksum_walk *walk)
+{
+	__u32 length = walk->left;
+
+	if (!length)
+		return 1;
+	if (length > CHECKSUM_CHUNK)
+		length = CHECKSUM_CHUNK;
+	__builtin_memset(walk->bytes, 0, sizeof(walk->bytes));
+	if (bpf_skb_load_bytes(walk->skb, walk->offset, walk->bytes, length))
+		return 1;
+	walk->sum = bpf_csum_diff(0, 0, (__be32 *)walk->bytes, sizeof(walk->bytes), walk->sum);
+	walk->offset += length;
+	walk->left -= length;
+	return 0;
+}
+
+/*
+ * Whether the kernel will find the TCP checksum right, or, between virtual interfaces, not yet
+ * filled in: then it is that of the pseudo-header alone. A damaged segment, which the kernel drops,
+ * must not use up the cookie of the good one that follows.
+ */
+static __always_inline bool checksum_holds(struct __sk_buff *skb, const struct packet *packet,
+					   const struct bpf_sock_tuple *tuple)
+{
+	const struct tcphdr *tcp = packet->transport;
+	__u32 length = packet->ip_length - (__u64)(packet->transport - packet->ip);
+	__u64 pseudo = address_sum(packet, tuple) + bpf_htons(IPPROTO_TCP) + bpf_htons(length);
+	struct checksum_walk walk = {
+		.skb = skb,
+		.offset = packet->transport - packet->data,
+		.left = length,
+	};
+
+	if (tcp->check == (__sum16)~checksum_fold(pseudo))
+		return true;
+	bpf_loop(CHECKSUM_CHUNKS, add_chunk, &walk, 0);
+	return !walk.left && !checksum_fold(pseudo + walk.sum);
+}
+
+/* part: hand_over (needs: bound_ports, checksum_holds, from_client, hand_over_counters, listener_tuple, packet, pending, skb, sock, tcp_header, tuple_size) */
 /* The kernel's, since 6.8: net/core/filter.c. */
 struct bpf_tcp_req_attrs {
 	__u32 rcv_tsval;
@@ -150,8 +206,8 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 		return TC_ACT_UNSPEC;
 	from_client(packet, packet->dport, &tuple);
 	known = bpf_map_lookup_elem(&pending, &tuple);
-	if (!known || known->isn + 1 != bpf_ntohl(tcp->seq) ||
-	    (tcp->flags & (TCP_SYN | TCP_RST)))
+	if (!known || known->isn + 1 != bpf_ntohl(tcp->seq) || (tcp->flags & (TCP_SYN | TCP_RST)) ||
+	    !checksum_holds(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);

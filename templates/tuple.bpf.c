@@ -70,3 +70,21 @@ static __always_inline void listener_tuple_ipv6(__u16 port, struct bpf_sock_tupl
 	tuple->ipv6.sport = 0;
 	tuple->ipv6.dport = bpf_htons(port);
 }
+
+/* part: address_sum_ipv4 (needs: tuple) */
+/* The addresses' share of a pseudo-header's checksum. */
+static __always_inline __u64 address_sum_ipv4(const struct bpf_sock_tuple *tuple)
+{
+	return (__u64)tuple->ipv4.saddr + tuple->ipv4.daddr;
+}
+
+/* part: address_sum_ipv6 (needs: tuple) */
+/* The addresses' share of a pseudo-header's checksum. */
+static __always_inline __u64 address_sum_ipv6(const struct bpf_sock_tuple *tuple)
+{
+	__u64 sum = 0;
+
+	for (int i = 0; i < 4; i++)
+		sum += (__u64)tuple->ipv6.saddr[i] + tuple->ipv6.daddr[i];
+	return sum;
+}

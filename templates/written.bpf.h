@@ -44,6 +44,8 @@ bool parse(struct packet *packet);
 void from_client(const struct packet *packet, __be16 server_port, struct bpf_sock_tuple *tuple);
 /* written: from_server */
 void from_server(const struct packet *packet, __be16 server_port, struct bpf_sock_tuple *tuple);
+/* written: address_sum */
+__u64 address_sum(const struct packet *packet, const struct bpf_sock_tuple *tuple);
 /* written: tuple_size */
 __u32 tuple_size(const struct packet *packet);
 /* written: listener_tuple */
