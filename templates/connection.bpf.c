@@ -182,7 +182,7 @@ struct pending {
 	bool timestamps;
 	bool ecn;
 	bool delivered; /* TC has handed the segment over */
-	__u32 drops;	/* connections that the listener had dropped by then */
+	int drops;	/* connections that the listener had dropped by then */
 };
 
 struct {
