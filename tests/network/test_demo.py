@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The demonstration: it shows what it should, notices what is wrong, and leaves nothing."""
 
+import contextlib
 import os
 import re
 import signal
@@ -15,15 +16,21 @@ from lib.waiting import wait_until
 DEMO = [sys.executable, str(ROOT / "tests" / "demo.py")]
 
 
-def network_namespaces():
-    """Those of all processes, by number."""
+def network_namespaces(process):
+    """Those that the process is in or holds open, by number."""
     found = set()
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            found.add(os.readlink(f"/proc/{process}/ns/net"))
-        except OSError:
-            pass
-    return found
+    with contextlib.suppress(OSError):
+        found.add(os.readlink(f"/proc/{process}/ns/net"))
+        for entry in os.scandir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(entry.path))
+    return {name for name in found if name.startswith("net:")}
+
+
+def anybody_in(namespaces):
+    """Processes that keep one of these namespaces alive."""
+    return [process for process in filter(str.isdigit, os.listdir("/proc"))
+            if network_namespaces(process) & namespaces]
 
 
 def test_it_shows_every_kind_of_outcome():
@@ -42,7 +49,6 @@ def test_it_shows_every_kind_of_outcome():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_remains_of_an_interrupted_one(number):
-    before = network_namespaces()
     demo = subprocess.Popen(DEMO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         for line in demo.stdout:
@@ -50,15 +56,15 @@ def test_nothing_remains_of_an_interrupted_one(number):
                 break
         else:
             pytest.fail("it ended before it attached anything")
-        # Programs that it started are in namespaces of their own.
-        assert network_namespaces() > before
+        made = network_namespaces(demo.pid) - network_namespaces("self")
+        assert len(made) == 2
         demo.send_signal(number)
         rest = demo.stdout.read()
         status = demo.wait(20)
     finally:
         demo.kill()
         demo.stdout.close()
-    assert wait_until(lambda: network_namespaces() == before)
+    assert wait_until(lambda: not anybody_in(made))
     if number == signal.SIGKILL:
         assert status == -signal.SIGKILL
     else:
