@@ -6,6 +6,7 @@
  * it writes itself.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "emit.h"
@@ -18,6 +19,7 @@ struct emission {
 	const struct plan *plan;
 	FILE *out;
 	bool emitted[PARTS];
+	int error; /* 0 or -ENOMEM */
 	int error;
 };
 
@@ -288,14 +290,36 @@ static void write_find_listener(struct emission *e)
 	emit_find_listener(plan, e->out);
 }
 
+/* Which loads the judges use is known once they are written. */
 static void write_judge(struct emission *e)
 {
+	static const struct {
+		const char *call;
+		enum part_id part;
+	} loads[] = {
+		{"load_u8(", PART_load_u8},
+		{"load_u16(", PART_load_u16},
+		{"load_u32(", PART_load_u32},
+		{"load_u64(", PART_load_u64},
+	};
 	const struct plan *plan = e->plan;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
 
+	if (out)
+		emit_judge(plan, out);
+	if (!out || fclose(out)) {
+		e->error = -ENOMEM;
+		free(text);
+		return;
+	}
 	need(e, PART_packet);
 	need(e, PART_reasons);
 	need(e, PART_verdict);
-	need(e, PART_load);
+	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
+		if (strstr(text, loads[i].call))
+			need(e, loads[i].part);
 	if (plan->tcp)
 		need(e, PART_first_segment);
 	for (size_t i = 0; i < plan->rules->listener_count; i++) {
@@ -304,7 +328,8 @@ static void write_judge(struct emission *e)
 		if (is_deep(0, listener_end(listener)))
 			need(e, PART_payload_bytes);
 	}
-	emit_judge(plan, e->out);
+	fwrite(text, 1, size, e->out);
+	free(text);
 }
 
 /* ---- what becomes of a packet ---------------------------------------------------------------- */
@@ -381,25 +406,6 @@ static void write_receive(struct emission *e)
 	fputs("}\n", e->out);
 }
 
-static void write_listen_port(struct emission *e)
-{
-	if (e->plan->tracked)
-		need(e, PART_tracked_port);
-	fputs("/* The listen port of a reply, by its entry in reply_ports; 0: it is no such reply. */\n"
-	      "static __always_inline __u16 listen_port(const struct packet *packet, "
-	      "__u32 reply_port)\n{\n",
-	      e->out);
-	if (e->plan->tracked && e->plan->stateless)
-		fputs("\treturn reply_port == REPLIES_TRACKED ? tracked_port(packet) : "
-		      "reply_port;\n",
-		      e->out);
-	else if (e->plan->tracked)
-		fputs("\treturn tracked_port(packet);\n", e->out);
-	else
-		fputs("\treturn reply_port;\n", e->out);
-	fputs("}\n", e->out);
-}
-
 /* ---- the programs ---------------------------------------------------------------------------- */
 
 static void write_mplex_xdp(struct emission *e)
@@ -459,18 +465,28 @@ static void write_mplex_ingress(struct emission *e)
 
 static void write_mplex_egress(struct emission *e)
 {
+	static const char head[] = "\tif (packet.protocol == IPPROTO_UDP) {\n"
+				   "\t\t__u32 port = get_reply_port(packet.sport);\n\n";
+	static const char look_up[] = "\t\tif (port == REPLIES_TRACKED)\n"
+				      "\t\t\tport = tracked_port(&packet);\n";
+	static const char turn[] = "\t\tif (port)\n"
+				   "\t\t\tturn_reply(skb, &packet, port);\n";
+	static const char error[] = "\t} else {\n"
+				    "\t\tturn_error_out(skb, &packet);\n";
+	bool tracked = e->plan->tracked;
+	char body[sizeof(head) + sizeof(look_up) + sizeof(turn) + sizeof(error) + 8];
+
 	need(e, PART_skb);
 	need(e, PART_parse);
+	need(e, PART_reply_ports);
 	need(e, PART_turn_reply);
-	if (e->plan->tracked)
+	if (tracked) {
+		need(e, PART_tracked_port);
 		need(e, PART_turn_error_out);
-	write_tc_program(e, "mplex_egress",
-			 e->plan->tracked ? "\tif (packet.protocol == IPPROTO_UDP)\n"
-					    "\t\tturn_reply(skb, &packet);\n"
-					    "\telse\n"
-					    "\t\tturn_error_out(skb, &packet);\n"
-					  : "\tif (packet.protocol == IPPROTO_UDP)\n"
-					    "\t\tturn_reply(skb, &packet);\n");
+	}
+	snprintf(body, sizeof(body), "%s%s%s%s\t}\n", head, tracked ? look_up : "", turn,
+		 tracked ? error : "");
+	write_tc_program(e, "mplex_egress", body);
 }
 
 /* ---- putting it together --------------------------------------------------------------------- */
@@ -485,7 +501,6 @@ static void (*const writers[PARTS])(struct emission *) = {
 	[PART_from_server] = write_from_server,
 	[PART_is_martian] = write_is_martian,
 	[PART_judge] = write_judge,
-	[PART_listen_port] = write_listen_port,
 	[PART_listener_tuple] = write_listener_tuple,
 	[PART_mplex_egress] = write_mplex_egress,
 	[PART_mplex_ingress] = write_mplex_ingress,
@@ -574,5 +589,5 @@ int emit(const struct plan *plan, FILE *out)
 	if (plan->tracked || plan->stateless)
 		need(&e, PART_mplex_egress);
 	write_metadata(plan, out);
-	return emit_manifest(plan, out);
+	return emit_manifest(plan, out) ?: e.error;
 }

@@ -6,18 +6,14 @@
 #pragma once
 #include "icmp.bpf.c"
 
-/* part: turn_reply (needs: packet, reply_ports, skb, udp_header, listen_port) */
-static __always_inline void turn_reply(struct __sk_buff *skb, const struct packet *packet)
+/* part: turn_reply (needs: packet, skb, udp_header) */
+/* Gives a reply the listen port as source. */
+static __always_inline void turn_reply(struct __sk_buff *skb, const struct packet *packet,
+				       __u16 listen_port)
 {
 	__u64 start = packet->transport - packet->data;
-	__u32 reply_port = get_reply_port(packet->sport);
-	__be16 from = packet->sport, to;
+	__be16 from = packet->sport, to = bpf_htons(listen_port);
 
-	if (!reply_port)
-		return;
-	to = bpf_htons(listen_port(packet, reply_port));
-	if (!to)
-		return;
 	bpf_skb_store_bytes(skb, start, &to, sizeof(to), 0);
 	bpf_l4_csum_replace(skb, start + 6, from, to, BPF_F_MARK_MANGLED_0 | sizeof(to));
 }

@@ -16,23 +16,28 @@ struct verdict {
 	bool reset;    /* refuse a TCP client by RST */
 };
 
-/* part: load (needs: kernel) */
-/* Bytes of a message as a number, the first byte the most significant. */
+/* part: load_u8 (needs: kernel) */
 static __always_inline __u64 load_u8(const __u8 *at)
 {
 	return *at;
 }
 
+/* part: load_u16 (needs: kernel) */
+/* Bytes of a message as a number, the first byte the most significant. */
 static __always_inline __u64 load_u16(const __u8 *at)
 {
 	return bpf_ntohs(*(const __be16 *)at);
 }
 
+/* part: load_u32 (needs: kernel) */
+/* Bytes of a message as a number, the first byte the most significant. */
 static __always_inline __u64 load_u32(const __u8 *at)
 {
 	return bpf_ntohl(*(const __be32 *)at);
 }
 
+/* part: load_u64 (needs: kernel) */
+/* Bytes of a message as a number, the first byte the most significant. */
 static __always_inline __u64 load_u64(const __u8 *at)
 {
 	return bpf_be64_to_cpu(*(const __u64 *)at);

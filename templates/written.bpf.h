@@ -68,10 +68,6 @@ bool answer_tcp(struct packet *packet, const struct connection *connection,
 /* written: quote */
 bool quote(const struct packet *packet, struct packet *quote);
 
-/* The listen port of a reply from a backend port with this entry in reply_ports, or 0. */
-/* written: listen_port */
-__u16 listen_port(const struct packet *packet, __u32 reply_port);
-
 /* Not called by any part: the programs, and what only they call. */
 /* written: find_listener */
 /* written: receive_udp */
