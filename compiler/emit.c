@@ -19,7 +19,6 @@ struct emission {
 	const struct plan *plan;
 	FILE *out;
 	bool emitted[PARTS];
-	int error; /* 0 or -ENOMEM */
 	int error;
 };
 
