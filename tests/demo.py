@@ -31,14 +31,24 @@ from lib.waiting import settle, wait_until  # noqa: E402
 
 ORDINARY_PORT = 7000
 
-REASONS = {
-    "routed": "to the server of its tag",
+REFUSALS = {
     "tag": "no route for its tag",
     "length": "not as long as a message",
     "require": "a required byte differs",
 }
 
-TABLE = "{:<28} {:<11} {:<18} {:<24} {}"
+MEANINGS = {
+    "routed": "messages with a route",
+    "tag": "refused: no route for the tag",
+    "length": "refused: not as long as a message",
+    "require": "refused: a required byte differs",
+    "syn": "tcp: connections begun, answered with a cookie",
+    "handshake": "tcp: handshakes ended, no server knows of them yet",
+    "established": "tcp: packets of connections that a server has",
+    "pending": "tcp: packets right behind a first message",
+}
+
+TABLE = "{:<28} {:<9} {:<15} {:<27} {}"
 
 
 class Sending:
@@ -68,8 +78,8 @@ class Sending:
                 settle()
             elif self.to != ORDINARY_PORT:
                 wait_until(lambda: mplex.counters(), timeout=1)
-        self.reasons = [key for _, key in counters if key in REASONS]
-        self.reason = self.reasons[0] if self.reasons else ""
+        verdicts = [reason for _, reason in counters if reason == "routed" or reason in REFUSALS]
+        self.reason = verdicts[0] if len(verdicts) == 1 else ""
         self.got = [port for (_, _, port), data in servers.received().items()
                     if data == [self.payload]]
 
@@ -90,7 +100,7 @@ class Sending:
         if self.port is None:
             end = "connection reset" if self.protocol == "tcp" else "silence"
             return (not self.got and self.server is None and self.end == end
-                    and self.reason in ("tag", "length", "require"))
+                    and self.reason in REFUSALS)
         reason = "" if self.to == ORDINARY_PORT else "routed"
         return (self.got == [self.port] and self.server == self.port and self.source == self.to
                 and self.reason == reason)
@@ -103,7 +113,7 @@ class Sending:
         elif self.reason == "routed":
             why = "routed"
         else:
-            why = f"refused: {REASONS.get(self.reason, 'for no reason known')}"
+            why = f"refused: {REFUSALS.get(self.reason, 'no reason was counted')}"
         mark = "" if self.right() else "   <- WRONG"
         return TABLE.format(self.what, f"{self.protocol} {self.to}", got, answer, why + mark)
 
@@ -148,10 +158,14 @@ def compile_rules(folder, with_tcp):
     return pathlib.Path(folder, "mplex.bpf.o")
 
 
-def show_counters(counters):
-    say("The kernel's counters:")
+def show_counters(counters, manifest):
+    say("The kernel's counters, in packets:")
+    meanings = dict(MEANINGS)
+    for listener in manifest["listeners"]:
+        for route in listener.get("routes", ()):
+            meanings[route["tag"]] = f"with this tag, to port {route['port']}"
     for (listener, reason), count in sorted(counters.items()):
-        say(f"    {listener:<16} {reason:<16} {count:>6}")
+        say(f"    {listener:<12} {reason:<14} {count:>4}   {meanings.get(reason, '')}".rstrip())
 
 
 def demonstrate(stack):
@@ -164,6 +178,11 @@ def demonstrate(stack):
             "server of its first message: TCP needs Linux 6.8 or later. So this shows the same "
             "rules for UDP alone.", 100))
         say()
+    say("The rules, from rules/mplex.yaml:")
+    for line in tool.RULES.read_text().partition("    tests:")[0].splitlines():
+        if line and not line.startswith("#"):
+            say("    " + line)
+    say()
     say("The rules become C, the C an object, and the object runs on the server's eth0:")
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mplex-demo-"))
     target = compile_rules(folder, with_tcp)
@@ -186,7 +205,7 @@ def demonstrate(stack):
         say(sending.row())
         sendings.append(sending)
     say()
-    show_counters(mplex.counters())
+    show_counters(mplex.counters(), manifest)
     say()
     status = mplex.stop()
     wrong = sum(not sending.right() for sending in sendings)

@@ -70,3 +70,28 @@ def test_nothing_remains_of_an_interrupted_one(number):
     else:
         assert status == 128 + number, rest
         assert "Traceback" not in rest
+
+
+def changed(statements):
+    """The demonstration with something in it replaced first."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import demo\n{statements}\n"
+    return subprocess.run([sys.executable, "-c", code + "sys.exit(demo.main())"],
+                          capture_output=True, text=True, timeout=60)
+
+
+def test_an_old_kernel_sees_udp_and_what_tcp_lacks():
+    done = changed("demo.tool.kernel_hands_over_tcp = lambda: False")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "TCP needs Linux 6.8 or later" in " ".join(done.stdout.split())
+    assert re.search(r"'601'.* udp 5000 .*server on 5002 .*routed", done.stdout)
+    assert " tcp " not in done.stdout
+
+
+def test_what_the_rules_do_not_say_is_an_error():
+    """One server listens on the wrong port."""
+    done = changed("start = demo.Servers\n"
+                   "demo.Servers = lambda host, ports, **options: start(\n"
+                   "    host, [9999 if port == 5002 else port for port in ports], **options)")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"'601'.* udp 5000 .*no server .*WRONG", done.stdout)
+    assert len(re.findall("WRONG", done.stdout)) == (2 if kernel_hands_over_tcp() else 1)

@@ -2,12 +2,13 @@
 """TCP answers follow the host: its sysctls, its MTU, its routes and its neighbours."""
 
 import itertools
+import socket
 
 import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from lib.clients import ask, message
+from lib.clients import ask, exchange, message
 from lib.frames import CraftedTcp, Wire, options_of
 from lib.mplex import attach
 from lib.netns import ABSENT, CLIENT_MAC, REMOTE, THIRD, Network
@@ -90,6 +91,34 @@ def test_the_window_scale_is_the_kernels(mode, rmem):
                 ours = CraftedTcp(wire, version, 5000, next(ports)).open()
                 assert options_of(ours)["WScale"] == options_of(own)["WScale"]
                 assert ask(network.client, version, 5000, message("601")) == 5002
+
+
+def test_jumbo_frames(mode):
+    """A first segment of several buffers, and the MSS that goes with the MTU."""
+    with Network(mtu=9000) as network, attach(network.server, RULES, mode), \
+            Servers(network.server, PORTS, kinds=(TcpServer,)), Wire(network.client) as wire:
+        for version in (4, 6):
+            answer = CraftedTcp(wire, version, source_port=next(ports)).open()
+            assert options_of(answer)["MSS"] == {4: 8960, 6: 8940}[version]
+            for length in (0, 4000, 8000, 100000):
+                assert ask(network.client, version, 5000, message("601") + bytes(length)) == 5002
+
+
+def test_link_local_addresses(mode):
+    """Every IPv6 host has one, and its peers on the link may use it."""
+    with Network() as network:
+        link_local = {host: host.run("ip -6 -o address show dev eth0 scope link").split()[3]
+                      .partition("/")[0] for host in (network.server, network.client)}
+        with network.client.inside():
+            scope = socket.if_nametoindex("eth0")
+        with attach(network.server, RULES, mode), \
+                Servers(network.server, PORTS, kinds=(TcpServer,)) as servers, \
+                network.client.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.settimeout(5)
+            sock.connect((link_local[network.server], 5000, 0, scope))
+            assert exchange(sock, message("602")) == 5003
+            peer = servers.tcp(6, 5003).connections[0].peer
+            assert peer[0].partition("%")[0] == link_local[network.client]
 
 
 class TestTheWayBack:
