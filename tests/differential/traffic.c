@@ -200,14 +200,13 @@ static void draw_client(struct random *random, uint8_t family, uint8_t *address)
 			address[0] = 100;
 		else
 			put16(address, 0x2002);
+	} else if (family == 6 && random_chance(random, 20)) {
+		memset(address, 0, 15); /* ::, ::1 and their neighbours */
+		address[15] = (uint8_t)random_below(random, 4);
 	} else if (family == 6) {
 		static const uint16_t prefixes[] = {0, 0xfe80, 0xfebf, 0xfec0, 0xff02, 0x2001};
 
 		put16(address, RANDOM_OF(random, prefixes));
-		if (random_chance(random, 50))
-			memset(address + 2, 0, 13);
-		if (random_chance(random, 50))
-			address[15] = (uint8_t)random_below(random, 3);
 	} else {
 		static const uint8_t nets[] = {0, 1, 126, 127, 128, 223, 224, 239, 240, 255};
 
@@ -781,7 +780,7 @@ static void spoil(struct random *random, struct packet *packet)
 	unsigned port = get16(packet->tuple.destination_port);
 	size_t address = address_length(packet->tuple.family);
 
-	switch (random_below(random, 17)) {
+	switch (random_below(random, 18)) {
 	case 0:
 		memcpy(packet->to, RANDOM_OF(random, groups), 6);
 		break;
@@ -835,6 +834,11 @@ static void spoil(struct random *random, struct packet *packet)
 		break;
 	case 16: /* lengths that agree with each other, but with nothing else */
 		packet->ip_length_change = packet->udp_length_change = draw_change(random);
+		break;
+	case 17: /* from itself, or nearly so */
+		memcpy(packet->tuple.source, packet->tuple.destination, address);
+		if (random_chance(random, 70))
+			packet->tuple.source[random_below(random, address)] ^= 1;
 		break;
 	}
 }
