@@ -128,6 +128,16 @@ def checksum_right(packet, layer):
     return Ether(bytes(fresh))[layer].chksum == seen
 
 
+def again(segment):
+    """A segment that was seen leaving a host, fit to be sent once more.
+
+    With checksum offload its checksum was not yet computed when it was seen.
+    """
+    copy = segment.copy()
+    del copy[TCP].chksum
+    return Ether(bytes(copy))
+
+
 def options_of(segment):
     """The TCP options of a segment, as a dictionary."""
     return {name: value for name, value in segment[TCP].options if name not in ("NOP", "EOL")}

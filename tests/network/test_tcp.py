@@ -3,6 +3,7 @@
 
 import contextlib
 import hashlib
+import re
 import socket
 import struct
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from lib import faults
 from lib.clients import ask, connect, exchange, message, receive, tcp_info, who
-from lib.frames import LAYER, TCP, Wire, options_of
+from lib.frames import LAYER, TCP, Wire, again, options_of
 from lib.mplex import attach
 from lib.netns import CLIENT, FAMILY, SECOND, SERVER
 from lib.servers import ANY, IPPROTO_MPTCP, Servers, TcpServer
@@ -174,6 +175,16 @@ class TestSteering:
             assert ask(network.client, version, 5000, message("600")) == 5001
             refused(network, mplex, version, 5000, message("999"), "tag")
             assert not own.connections
+
+
+def listening(namespace, version, port, backlog=128):
+    """A listening socket that nobody serves."""
+    sock = namespace.socket(FAMILY[version], socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((ANY[version], port))
+    sock.listen(backlog)
+    sock.settimeout(10)
+    return sock
 
 
 def reset_at_close(sock):
@@ -371,13 +382,43 @@ class TestFaults:
                 assert sock.recv(1) == b""
             sock.close()
             assert connection.ended.wait(5)
-            frame = wire.frame(lambda p: TCP in p and sent in bytes(p))
+            frame = again(wire.frame(lambda p: TCP in p and sent in bytes(p)))
             settle()
             for _ in range(3):
                 wire.send(frame)
                 settle()
             assert server.received().count(sent) == 1
             assert len(server.connections) == 1
+
+    def test_a_copy_after_the_close_of_a_busy_server(self, network, mplex, version):
+        """Its listener has had to drop others since, which says nothing of this connection."""
+        with listening(network.server, version, 5602, 1) as listener, \
+                Wire(network.client, outgoing=True) as wire, contextlib.ExitStack() as stack:
+            sock = connect(network.client, version, 5600)
+            sock.sendall(b"bb the first message")
+            served = stack.enter_context(listener.accept()[0])
+            assert served.recv(100) == b"bb the first message"
+            reset_at_close(sock)
+            sock.close()
+            with pytest.raises(ConnectionResetError):
+                served.recv(1)
+            frame = again(wire.frame(lambda p: TCP in p and b"bb the first message" in bytes(p)))
+            for _ in range(4):
+                other = stack.enter_context(network.client.socket(FAMILY[version],
+                                                                  socket.SOCK_STREAM))
+                other.setblocking(False)
+                other.connect_ex((SERVER[version], 5602))
+            assert wait_until(lambda: drops(network.server, 5602) > 0)
+            for _ in range(2):
+                stack.enter_context(listener.accept()[0])
+            wire.send(frame)
+            listener.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    late = stack.enter_context(listener.accept()[0])
+                    late.settimeout(0.1)
+                    with pytest.raises(TimeoutError):
+                        late.recv(100)
 
     @pytest.mark.parametrize("timestamps", [1, 0])
     def test_a_tuple_in_time_wait_is_used_again(self, network, mplex, version, timestamps):
@@ -413,6 +454,11 @@ class TestFaults:
 def is_free(namespace, port):
     """Whether no socket of the namespace has that port, but for TIME_WAIT."""
     return not namespace.run(f"ss -Htan exclude time-wait sport = {port}")
+
+
+def drops(namespace, port):
+    """How much the listener on the port has had to drop."""
+    return int(re.search(r",d(\d+)\)", namespace.run(f"ss -Htlnm sport = {port}")).group(1))
 
 
 def time_wait(namespace, port):
@@ -581,15 +627,12 @@ class TestServers:
 
     def test_a_server_that_is_slow_to_accept(self, network, mplex, version):
         """Its queue is full for a while; the clients' kernels send again."""
-        with network.server.socket(FAMILY[version], socket.SOCK_STREAM) as listener:
-            listener.bind((ANY[version], 5602))
-            listener.listen(1)
+        with listening(network.server, version, 5602, 1) as listener:
             clients = [connect(network.client, version, 5600) for _ in range(6)]
             with mplex.counted() as counters:
                 for number, sock in enumerate(clients):
                     sock.sendall(b"bb %d" % number)
                 assert wait_until(lambda: mplex.counters()["spare", "backlog"])
-            listener.settimeout(10)
             accepted = [listener.accept()[0] for _ in clients]
             assert sorted(sock.recv(10) for sock in accepted) == [b"bb %d" % n for n in range(6)]
             for sock in clients + accepted:
@@ -611,9 +654,7 @@ class TestServers:
         assert isinstance(connection.error, ConnectionResetError)
 
     def test_a_server_s_reset_reaches_the_client(self, network, mplex, version):
-        with network.server.socket(FAMILY[version], socket.SOCK_STREAM) as listener:
-            listener.bind((ANY[version], 5602))
-            listener.listen()
+        with listening(network.server, version, 5602) as listener:
             with connect(network.client, version, 5600) as sock:
                 sock.sendall(b"bb")
                 peer, _ = listener.accept()
