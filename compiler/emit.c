@@ -541,7 +541,8 @@ static void write_header(const struct plan *plan, FILE *out)
 	const struct rules *rules = plan->rules;
 
 	fputs("// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause\n/*\n", out);
-	fprintf(out, " * Made by mplexc " MPLEX_VERSION " from %s. To change it, change the rules.\n",
+	fprintf(out,
+		" * Made by mplexc " MPLEX_VERSION " from %s. To change it, change the rules.\n",
 		rules->file);
 	fputs(" * SHA-256 of the rules: ", out);
 	write_sha256(rules->sha256, out);

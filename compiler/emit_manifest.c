@@ -17,8 +17,8 @@
 
 enum { MANIFEST_FORMAT = 1 };
 
-static const char *const ingress_reasons[] = {"no-listener", "mptcp-listener", "backlog",
-					      "replay", "not-taken"};
+static const char *const ingress_reasons[] = {"no-listener", "mptcp-listener", "backlog", "replay",
+					      "not-taken"};
 
 struct manifest {
 	FILE *out;
@@ -70,12 +70,12 @@ static void put_open(struct manifest *m, json_t *object, const char *after)
 }
 
 /* json_pack that notes a failure. */
-#define PACK(m, ...)                                                                               \
-	({                                                                                         \
-		json_t *packed_ = json_pack(__VA_ARGS__);                                          \
-		if (!packed_)                                                                      \
-			(m)->failed = true;                                                        \
-		packed_;                                                                           \
+#define PACK(m, ...)                                      \
+	({                                                \
+		json_t *packed_ = json_pack(__VA_ARGS__); \
+		if (!packed_)                             \
+			(m)->failed = true;               \
+		packed_;                                  \
 	})
 
 static json_t *names(struct manifest *m, const char *const *names, size_t count)

@@ -28,7 +28,8 @@ bool is_deep(uint32_t offset, uint32_t length)
 
 static void emit_reasons(const struct plan *plan, FILE *out)
 {
-	fputs("/* What became of a packet of ours; docs/object.md says more. */\nenum reason {\n", out);
+	fputs("/* What became of a packet of ours; docs/object.md says more. */\nenum reason {\n",
+	      out);
 	for (const char *const *reason = plan->reasons; *reason; reason++) {
 		fputs("\tREASON_", out);
 		for (const char *at = *reason; *at; at++)

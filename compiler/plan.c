@@ -75,10 +75,11 @@ static int plan_dispatch(struct listener_plan *planned, enum dispatch_choice cho
 		return -EINVAL;
 	}
 	if (error == -ENOSPC) {
-		diagnostics_error(diagnostics, listener->place,
-				  "no perfect hash was found for the tags of %s; please report this "
-				  "rule file, it is the first of its kind",
-				  listener->name);
+		diagnostics_error(
+			diagnostics, listener->place,
+			"no perfect hash was found for the tags of %s; please report this "
+			"rule file, it is the first of its kind",
+			listener->name);
 		return -EINVAL;
 	}
 	return error;
@@ -146,12 +147,12 @@ void plan_explain(const struct plan *plan, FILE *out)
 		plan->tracked || plan->stateless ? ", mplex_egress" : "");
 }
 
-static const char *const udp_reasons[] = {"routed",  "tag",	  "length",   "require",
+static const char *const udp_reasons[] = {"routed",    "tag",	   "length", "require",
 					  "malformed", "fragment", NULL};
 static const char *const tcp_reasons[] = {
-	"routed",    "tag",	  "length",  "require",	    "malformed", "fragment",
-	"established", "syn",	  "handshake", "keepalive", "close",	 "pending",
-	"late",	     "time-wait", "stray",   "no-way-back", "no-key",	 NULL,
+	"routed",      "tag",	    "length",	 "require",	"malformed", "fragment",
+	"established", "syn",	    "handshake", "keepalive",	"close",     "pending",
+	"late",	       "time-wait", "stray",	 "no-way-back", "no-key",    NULL,
 };
 
 const char *const *reasons_of(bool tcp)

@@ -20,14 +20,14 @@ struct diagnostics;
 struct source;
 
 enum {
-	TAG_MAX = 32,		/* bytes of a text or hex tag */
-	TAG_UINT_MAX = 8,	/* bytes of a uint tag */
-	NAME_MAX_LENGTH = 32,	/* characters of a listener's name */
-	LISTENERS_MAX = 64,	/* a packet is compared with each in turn */
-	REQUIRES_MAX = 16,	/* per listener */
-	ADDRESSES_MAX = 64,	/* per listener */
-	PAYLOAD_MAX = 65507,	/* the largest UDP payload over IPv4 */
-	FIRST_SEGMENT = 496,	/* a first TCP segment shorter than this is whole messages */
+	TAG_MAX = 32,		  /* bytes of a text or hex tag */
+	TAG_UINT_MAX = 8,	  /* bytes of a uint tag */
+	NAME_MAX_LENGTH = 32,	  /* characters of a listener's name */
+	LISTENERS_MAX = 64,	  /* a packet is compared with each in turn */
+	REQUIRES_MAX = 16,	  /* per listener */
+	ADDRESSES_MAX = 64,	  /* per listener */
+	PAYLOAD_MAX = 65507,	  /* the largest UDP payload over IPv4 */
+	FIRST_SEGMENT = 496,	  /* a first TCP segment shorter than this is whole messages */
 	FIRST_SEGMENT_MAX = 1428, /* bytes a full-sized first segment is sure to bring */
 };
 
@@ -56,9 +56,9 @@ enum reply_mode {
 
 /* What becomes of a packet that carries a whole, well-formed message. */
 enum action_kind {
-	ACTION_ROUTE,	/* to the local port `port` */
-	ACTION_PASS,	/* to the listen port itself */
-	ACTION_REFUSE,	/* by tcp reset or drop, as the listener says */
+	ACTION_ROUTE,  /* to the local port `port` */
+	ACTION_PASS,   /* to the listen port itself */
+	ACTION_REFUSE, /* by tcp reset or drop, as the listener says */
 };
 
 struct action {
@@ -107,16 +107,16 @@ struct route {
 };
 
 struct require {
-	uint32_t offset; /* into the payload */
-	uint32_t length; /* of bytes and mask, 1..TAG_MAX */
+	uint32_t offset;	/* into the payload */
+	uint32_t length;	/* of bytes and mask, 1..TAG_MAX */
 	uint8_t bytes[TAG_MAX]; /* no bit outside mask */
 	uint8_t mask[TAG_MAX];
 };
 
 /* A destination address or prefix. */
 struct address {
-	uint8_t family;	 /* 4 or 6 */
-	uint8_t prefix;	 /* bits, 0..32 or 0..128 */
+	uint8_t family;	   /* 4 or 6 */
+	uint8_t prefix;	   /* bits, 0..32 or 0..128 */
 	uint8_t bytes[16]; /* 4 or 16 of them, host bits 0, the rest 0 */
 };
 
@@ -128,7 +128,7 @@ struct test_bytes {
 };
 
 struct test {
-	uint32_t length; /* of the payload, 0..PAYLOAD_MAX; every test_bytes lies inside */
+	uint32_t length;       /* of the payload, 0..PAYLOAD_MAX; every test_bytes lies inside */
 	struct test_bytes *at; /* sorted by offset */
 	size_t at_count;
 	struct action expect; /* ACTION_ROUTE with a port, ACTION_PASS or ACTION_REFUSE */
@@ -137,10 +137,11 @@ struct test {
 };
 
 struct listener {
-	const char *name;   /* [a-z][a-z0-9_]*, at most NAME_MAX_LENGTH: it becomes part of C names */
+	const char *name; /* [a-z][a-z0-9_]*, at most NAME_MAX_LENGTH: it becomes part of C names */
 	unsigned protocols; /* of enum protocol, at least one */
 	uint16_t port;	    /* 1..65535 */
-	uint32_t length_min, length_max; /* payload bytes of one message, 1 <= min <= max <= PAYLOAD_MAX */
+	uint32_t length_min,
+		length_max; /* payload bytes of one message, 1 <= min <= max <= PAYLOAD_MAX */
 	struct {
 		enum tag_type type;
 		enum tag_order order; /* uint only */
@@ -150,10 +151,11 @@ struct listener {
 	struct route *routes; /* at least one */
 	size_t route_count;
 	struct action otherwise; /* a message whose tag has no route */
-	bool reset; /* refuse by TCP reset; UDP is always refused by drop */
+	bool reset;		 /* refuse by TCP reset; UDP is always refused by drop */
 	enum reply_mode replies; /* UDP */
-	struct require *requires; /* sorted by offset, then length; none overlaps the next one's bytes
-				     with a contradiction; each ends at or before length_min */
+	struct require
+		*requires; /* sorted by offset, then length; none overlaps the next one's bytes
+			      with a contradiction; each ends at or before length_min */
 	size_t require_count;
 	struct address *addresses; /* sorted: family, bytes, prefix; empty: the host's own */
 	size_t address_count;

@@ -20,7 +20,7 @@ struct answer {
 	__u8 flags;
 	__u32 option_words;
 	__be32 options[ANSWER_OPTIONS]; /* 0 behind option_words */
-	__u8 next_hop[6];  /* Ethernet address */
+	__u8 next_hop[6];		/* Ethernet address */
 };
 
 /* part: write_tcp (needs: answer, checksum_fold, packet, tcp_header) */
@@ -85,8 +85,9 @@ static __always_inline bool cut_frame(struct packet *packet, const struct answer
 /* part: answer_tcp_ipv4 (needs: address_sum_ipv4, checksum_fold, connection, cut_frame, ipv4_header, write_tcp) */
 const volatile __u8 mplex_ttl; /* net.ipv4.ip_default_ttl */
 
-static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct connection *connection,
-					const struct answer *answer)
+static __always_inline bool answer_tcp_ipv4(struct packet *packet,
+					    const struct connection *connection,
+					    const struct answer *answer)
 {
 	const struct bpf_sock_tuple *tuple = &connection->tuple;
 	__u32 length = sizeof(struct iphdr) + sizeof(struct tcphdr) + answer->option_words * 4;
@@ -116,8 +117,9 @@ static __always_inline bool answer_tcp_ipv4(struct packet *packet, const struct 
 /* part: answer_tcp_ipv6 (needs: address_sum_ipv6, connection, cut_frame, ipv6_header, write_tcp) */
 const volatile __u8 mplex_hop_limit; /* net.ipv6.conf.*.hop_limit */
 
-static __always_inline bool answer_tcp_ipv6(struct packet *packet, const struct connection *connection,
-					const struct answer *answer)
+static __always_inline bool answer_tcp_ipv6(struct packet *packet,
+					    const struct connection *connection,
+					    const struct answer *answer)
 {
 	const struct bpf_sock_tuple *tuple = &connection->tuple;
 	__u32 length = sizeof(struct tcphdr) + answer->option_words * 4;

@@ -71,8 +71,7 @@ static __always_inline void find_socket(const struct packet *packet, struct conn
 		connection->socket = SOCKET_TIME_WAIT;
 		time_wait = bpf_skc_to_tcp_timewait_sock(sk);
 		if (time_wait) {
-			connection->time_wait_rcv_nxt =
-				time_wait->tw_sk.__tw_common.skc_tw_rcv_nxt;
+			connection->time_wait_rcv_nxt = time_wait->tw_sk.__tw_common.skc_tw_rcv_nxt;
 			connection->time_wait_tsval = time_wait->tw_ts_recent;
 		}
 	} else if (sk->state != TCP_LISTEN) {
@@ -91,7 +90,7 @@ enum {
 	TCPOPT_SACK_PERM = 4,
 	TCPOPT_TIMESTAMP = 8,
 	WINDOW_SCALE_MAX = 14, /* RFC 7323 */
-	NO_WINDOW_SCALE = 15, /* as in the cookie */
+	NO_WINDOW_SCALE = 15,  /* as in the cookie */
 };
 
 struct tcp_options {
@@ -125,7 +124,8 @@ static long parse_option(__u32 index __attribute__((unused)), struct tcp_options
 		options->at = at + 1;
 		return 0;
 	}
-	length = option[1]; /* bytes[] ends in spare ones, so that no read needs a check of its own */
+	length = option[1]; /* bytes[] ends in spare ones, so that no read needs a check of its own
+			     */
 	if (left < 2 || length < 2 || length > left)
 		return 1;
 	switch (option[0] << 8 | length) {

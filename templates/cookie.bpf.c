@@ -164,7 +164,8 @@ static __always_inline __u32 cookie_make(const struct packet *packet,
 	       (window % COOKIE_WINDOWS) << 8 | options;
 }
 
-/* The age, in windows, of the cookie that a segment returns; COOKIE_WINDOWS if it is none of ours. */
+/* The age, in windows, of the cookie that a segment returns; COOKIE_WINDOWS if it is none of ours.
+ */
 static __always_inline __u32 cookie_age(const struct packet *packet,
 					const struct connection *connection, __u32 isn)
 {

@@ -75,6 +75,6 @@ static __always_inline bool is_martian_ipv6(const struct packet *packet)
 
 	if (!(from[0] | from[1] | from[2]) && bpf_ntohl(from[3]) <= 1)
 		return true; /* :: and ::1 */
-	return bpf_ntohl(from[0]) >> 24 == 0xff || (from[0] == to[0] && from[1] == to[1] &&
-						    from[2] == to[2] && from[3] == to[3]);
+	return bpf_ntohl(from[0]) >> 24 == 0xff ||
+	       (from[0] == to[0] && from[1] == to[1] && from[2] == to[2] && from[3] == to[3]);
 }

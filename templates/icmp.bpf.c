@@ -60,7 +60,8 @@ static __always_inline void requote(struct __sk_buff *skb, const struct packet *
 }
 
 /* part: turn_error_in (needs: flows, from_server, packet, quote, requote) */
-/* An error about a reply: it left with the listen port as source, the server's socket is another. */
+/* An error about a reply: it left with the listen port as source, the server's socket is another.
+ */
 static __always_inline void turn_error_in(struct __sk_buff *skb, const struct packet *packet)
 {
 	struct packet quoted = *packet;

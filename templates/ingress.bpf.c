@@ -142,9 +142,9 @@ extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk,
  * handshake itself. What is not given to it, the kernel answers by RST.
  *
  * A cookie opens one connection. A segment that was given before is a copy, which must not deliver
- * its message again, unless the kernel could not keep the connection: the accept queue was full. The
- * listener counts what it drops, and while it has dropped nothing since, the first one got through.
- * Its socket may still be in the making, so a copy right behind it must not cause a RST.
+ * its message again, unless the kernel could not keep the connection: the accept queue was full.
+ * The listener counts what it drops, and while it has dropped nothing since, the first one got
+ * through. Its socket may still be in the making, so a copy right behind it must not cause a RST.
  */
 static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 				struct bpf_sock *listener)
@@ -176,7 +176,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	if (known->delivered && known->drops == sk->sk_drops.counter) {
 		count_hand_over(skb, known, REPLAY);
 		return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH ? TC_ACT_SHOT
-									     : TC_ACT_UNSPEC;
+									    : TC_ACT_UNSPEC;
 	}
 	if (sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
 		count_hand_over(skb, known, BACKLOG);

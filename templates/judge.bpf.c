@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What judging a message takes: the verdict, loads of payload bytes, how a first TCP segment is held
- * against the length window, and the counters.
+ * What judging a message takes: the verdict, loads of payload bytes, how a first TCP segment is
+ * held against the length window, and the counters.
  */
 #pragma once
 #include "packet.bpf.c"

@@ -160,7 +160,8 @@ struct icmphdr {
 enum {
 	TC_ACT_UNSPEC = -1,
 	TC_ACT_SHOT = 2,
-	BPF_F_MARK_MANGLED_0 = 1 << 5, /* a UDP checksum: 0 means none, a computed 0 is written 0xffff */
+	BPF_F_MARK_MANGLED_0 =
+		1 << 5, /* a UDP checksum: 0 means none, a computed 0 is written 0xffff */
 };
 
 struct __sk_buff {

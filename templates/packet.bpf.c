@@ -86,7 +86,7 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 /* part: skip_extensions (needs: kernel, ipv6_header) */
 enum {
 	EXTENSIONS_MAX = 8,
-	TRANSPORT_OFFSET = 0x7fff,    /* in the frame; eight headers reach half as far */
+	TRANSPORT_OFFSET = 0x7fff, /* in the frame; eight headers reach half as far */
 	TRANSPORT_PROTOCOL_SHIFT = 16,
 	TRANSPORT_FRAGMENT = 1 << 24, /* the first of several */
 	TRANSPORT_NONE = 1 << 25,
@@ -138,7 +138,8 @@ static __always_inline __u32 skip_extensions(void *data, void *data_end, __u64 o
 		}
 		protocol = extension->nexthdr;
 	}
-	return is_extension(protocol) ? TRANSPORT_NONE : offset | protocol << TRANSPORT_PROTOCOL_SHIFT | flags;
+	return is_extension(protocol) ? TRANSPORT_NONE
+				      : offset | protocol << TRANSPORT_PROTOCOL_SHIFT | flags;
 }
 
 /* part: parse_ipv6 (needs: packet, ipv6_header, parse_ports, extensions) */
@@ -193,8 +194,7 @@ static __always_inline bool ip_length_holds(const struct packet *packet)
 
 	if (packet->ip + packet->ip_length <= packet->data_end)
 		return true;
-	return !mplex_linear &&
-	       start + packet->ip_length <= bpf_xdp_get_buff_len(packet->context);
+	return !mplex_linear && start + packet->ip_length <= bpf_xdp_get_buff_len(packet->context);
 }
 
 /* part: payload_bytes (needs: packet, ip_length_holds) */
@@ -206,8 +206,8 @@ static __always_inline const __u8 *payload_bytes(const struct packet *packet, __
 
 	if ((void *)bytes + length <= packet->data_end)
 		return bytes;
-	if (mplex_linear || bpf_xdp_load_bytes(packet->context, (void *)bytes - packet->data, copy,
-					       length))
+	if (mplex_linear ||
+	    bpf_xdp_load_bytes(packet->context, (void *)bytes - packet->data, copy, length))
 		return 0;
 	return copy;
 }

@@ -10,8 +10,8 @@
 #include "judge.bpf.c"
 
 /* part: receive_tcp (needs: answer_tcp, bound_ports, cookie, checksum_update, find_socket, from_client, is_martian, judge, mss, next_hop, pending, reasons, tcp_options, verdict) */
-const volatile __u16 mplex_window;	/* to announce; 0: 65535 */
-const volatile __u8 mplex_window_scale; /* to announce; 255: none */
+const volatile __u16 mplex_window;			     /* to announce; 0: 65535 */
+const volatile __u8 mplex_window_scale;			     /* to announce; 255: none */
 const volatile __u8 mplex_sack, mplex_timestamps, mplex_ecn; /* 1: the sysctl allows it */
 const volatile __u8 mplex_redirect; /* 1: answers leave by bpf_redirect, not by XDP_TX */
 
@@ -173,7 +173,8 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 
 	known = bpf_map_lookup_elem(&pending, &connection->tuple);
 	if (known && known->isn == connection->seq - 1) {
-		verdict->reason = REASON_PENDING; /* judged before: TC knows whether it got through */
+		verdict->reason =
+			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
 	judge(packet, verdict);
