@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-	CHUNK_SIZE = 64 << 10
+	CHUNK_SIZE = 64 << 10,
 };
 
 struct chunk {

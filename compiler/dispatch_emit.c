@@ -20,7 +20,7 @@
  * is split into an array of tags and one of ports.
  */
 enum {
-	SPLIT_BYTES = 256 * 1024
+	SPLIT_BYTES = 256 * 1024,
 };
 
 /* What the function must declare. */

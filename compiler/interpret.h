@@ -44,7 +44,7 @@
 #include "rules.h"
 
 enum {
-	HOST_ADDRESSES_MAX = 64
+	HOST_ADDRESSES_MAX = 64,
 };
 
 /* Both ends of a packet, bytes as on the wire; the source is the client. */
@@ -129,7 +129,7 @@ struct outcome {
 
 /* No answer is longer: Ethernet, two VLAN tags, IPv6, TCP with 20 bytes of options. */
 enum {
-	ANSWER_MAX = 14 + 2 * 4 + 40 + 40
+	ANSWER_MAX = 14 + 2 * 4 + 40 + 40,
 };
 
 /*

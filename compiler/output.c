@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-	ANY_MODE = 0666
+	ANY_MODE = 0666,
 };
 
 static void free_text(char **text)

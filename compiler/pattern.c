@@ -17,7 +17,7 @@
 
 /* Two symbols a byte for hex, so that '?' is a whole symbol in every type. */
 enum {
-	SYMBOLS_MAX = 2 * TAG_MAX
+	SYMBOLS_MAX = 2 * TAG_MAX,
 };
 
 static int hex_digit(char c)

@@ -8,8 +8,8 @@
 #include "rules.h"
 
 enum {
-	PROBLEM_MAX = 200
-}; /* bytes of a sentence about a tag */
+	PROBLEM_MAX = 200, /* bytes of a sentence about a tag */
+};
 
 /* How the tags of one pattern lie to those of another. */
 enum relation {

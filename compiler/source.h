@@ -9,8 +9,8 @@
 #include "rules.h"
 
 enum {
-	SOURCE_MAX = 16 << 20
-}; /* bytes of a rule file */
+	SOURCE_MAX = 16 << 20, /* bytes of a rule file */
+};
 
 /* A rule file as it is, byte for byte. */
 struct source {

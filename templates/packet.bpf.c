@@ -198,13 +198,17 @@ static __always_inline bool ip_length_holds(const struct packet *packet)
 }
 
 /* part: payload_bytes (needs: packet, ip_length_holds) */
+enum {
+	POINTER_REACH = 16384, /* the verifier follows no pointer further than 65535 into a frame */
+};
+
 /* Payload bytes that may lie behind the linear part of the frame: there, or else copied. */
 static __always_inline const __u8 *payload_bytes(const struct packet *packet, __u32 offset,
 						 __u8 *copy, __u32 length)
 {
 	const __u8 *bytes = packet->payload + offset;
 
-	if ((void *)bytes + length <= packet->data_end)
+	if (offset < POINTER_REACH && (void *)bytes + length <= packet->data_end)
 		return bytes;
 	if (mplex_linear ||
 	    bpf_xdp_load_bytes(packet->context, (void *)bytes - packet->data, copy, length))
