@@ -15,7 +15,9 @@
 #include "plan.h"
 #include "version.h"
 
-enum { MANIFEST_FORMAT = 1 };
+enum {
+	MANIFEST_FORMAT = 1,
+};
 
 static const char *const ingress_reasons[] = {"no-listener", "mptcp-listener", "backlog", "replay",
 					      "not-taken"};

@@ -12,7 +12,9 @@ struct listener_plan;
 struct plan;
 
 /* Payload bytes below this are in the linear part of every driver's frames. */
-enum { LINEAR_PAYLOAD = 1024 };
+enum {
+	LINEAR_PAYLOAD = 1024,
+};
 
 /* A listener's name in capitals, as its constants have it. */
 struct capitals {

@@ -24,7 +24,9 @@ enum dispatch_choice {
 };
 
 /* More routes than this are counted one by one only when asked to. */
-enum { COUNTED_ROUTES_MAX = 1024 };
+enum {
+	COUNTED_ROUTES_MAX = 1024,
+};
 
 struct plan_options {
 	enum dispatch_choice dispatch;

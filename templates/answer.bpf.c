@@ -10,7 +10,9 @@
 #include "tuple.bpf.c"
 
 /* part: answer (needs: kernel) */
-enum { ANSWER_OPTIONS = 5 }; /* words: MSS, timestamps with SACK, window scale */
+enum {
+	ANSWER_OPTIONS = 5, /* words: MSS, timestamps with SACK, window scale */
+};
 
 /* What an answer says, in host order. */
 struct answer {

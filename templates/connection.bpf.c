@@ -164,7 +164,9 @@ static __always_inline void parse_options(const struct packet *packet, struct tc
 }
 
 /* part: pending (needs: kernel, tuple) */
-enum { PENDING_FRESH = 200 * 1000 * 1000 }; /* ns in which the kernel makes the socket */
+enum {
+	PENDING_FRESH = 200 * 1000 * 1000, /* ns in which the kernel makes the socket */
+};
 
 /* A connection whose first segment was judged; kept for as long as its cookie could be replayed. */
 struct pending {

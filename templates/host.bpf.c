@@ -26,7 +26,9 @@ static __always_inline bool group_mac(const struct packet *packet)
 }
 
 /* part: local (needs: kernel) */
-enum { LOCAL_MAX = 64 };
+enum {
+	LOCAL_MAX = 64,
+};
 
 const volatile __u8 mplex_local_known; /* 0: every address counts as the host's */
 

@@ -44,7 +44,9 @@ static __always_inline __u64 load_u64(const __u8 *at)
 }
 
 /* part: first_segment (needs: packet) */
-enum { FIRST_SEGMENT = 496 }; /* the least MSS, 536, less the longest options */
+enum {
+	FIRST_SEGMENT = 496, /* the least MSS, 536, less the longest options */
+};
 
 /*
  * Whether the first segment of a connection holds what the rules judge. A short one is whole

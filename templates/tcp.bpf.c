@@ -15,7 +15,9 @@ const volatile __u8 mplex_window_scale;			     /* to announce; 255: none */
 const volatile __u8 mplex_sack, mplex_timestamps, mplex_ecn; /* 1: the sysctl allows it */
 const volatile __u8 mplex_redirect; /* 1: answers leave by bpf_redirect, not by XDP_TX */
 
-enum { MILLISECOND = 1000 * 1000 };
+enum {
+	MILLISECOND = 1000 * 1000,
+};
 
 /* Whether a is after b in sequence space (RFC 9293, 3.4). */
 static __always_inline bool after(__u32 a, __u32 b)

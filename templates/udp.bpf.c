@@ -41,7 +41,9 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 }
 
 /* part: reply_ports (needs: kernel) */
-enum { REPLIES_TRACKED = 0x10000 };
+enum {
+	REPLIES_TRACKED = 0x10000,
+};
 
 /* Per backend port: 0, the listen port that its replies come from, or REPLIES_TRACKED. */
 struct reply_ports {
