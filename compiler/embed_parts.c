@@ -29,7 +29,11 @@ struct part {
 	size_t need_count;
 	const char *text; /* NULL: written by the compiler */
 	size_t length;
-	enum { NEW, ENTERED, LEFT } visit;
+	enum {
+		NEW,
+		ENTERED,
+		LEFT
+	} visit;
 };
 
 static struct part parts[PARTS_MAX];
