@@ -940,8 +940,7 @@ static void test_syn(void **state)
 {
 	static const uint8_t all[20] = {2, 4, 0x05, 0xb4, 4, 2, 8, 10, 1, 2,
 					3, 4, 0,    0,	  0, 0, 1, 3,  3, 9};
-	static const uint8_t none[20] = {2, 4, 0x05, 0xb4, 1, 1, 1, 1, 1, 1,
-					 1, 1, 1,    1,	   1, 1, 1, 1, 1, 1};
+	static const uint8_t sack_and_scale[12] = {4, 2, 3, 3, 9, 2, 4, 0x05, 0xb4};
 	const uint8_t *tcp;
 
 	(void)state;
@@ -957,17 +956,23 @@ static void test_syn(void **state)
 
 	/* Offered by us, but not by the client. */
 	tcp4(SYN | ECE, ISN, 0, NULL, 0);
-	tcp = expect_answer("syn", 40, SYN | ACK);
+	tcp = expect_answer("syn", 20, SYN | ACK);
 	assert_int_equal(cookie(ISN, 0, 15 << 2), at32(tcp + 4));
-	assert_memory_equal(none, tcp + 20, 20);
+
+	/* Each in a word of its own where there are no timestamps. */
+	tcp4(SYN, ISN, 0, sack_and_scale, sizeof(sack_and_scale));
+	tcp = expect_answer("syn", 32, SYN | ACK);
+	assert_int_equal(cookie(ISN, 0, COOKIE_SACK | 9 << 2 | 2), at32(tcp + 4));
+	assert_memory_equal(((uint8_t[]){2, 4, 1460 >> 8, 1460 & 0xff, 1, 1, 4, 2, 1, 3, 3, 7}),
+			    tcp + 20, 12);
 
 	/* Offered by the client, but not by us. */
 	host.sack = host.timestamps = host.ecn = false;
 	host.window_scale = 255;
 	tcp4(SYN | ECE | CWR, ISN, 0, all, sizeof(all));
-	tcp = expect_answer("syn", 40, SYN | ACK);
+	tcp = expect_answer("syn", 24, SYN | ACK);
 	assert_int_equal(cookie(ISN, 0, 15 << 2 | 2), at32(tcp + 4));
-	assert_memory_equal(none, tcp + 20, 20);
+	assert_memory_equal(((uint8_t[]){2, 4, 1460 >> 8, 1460 & 0xff}), tcp + 20, 4);
 }
 
 static void test_syn_mss(void **state)
@@ -1034,20 +1039,20 @@ static void test_syn_answer_headers(void **state)
 	tcp_header(5000, SYN, ISN, 0, NULL, 0);
 	add_zeros(6);
 	finish();
-	expect_answer("syn", 40, SYN | ACK);
+	expect_answer("syn", 20, SYN | ACK);
 
 	/* So do IPv6 extension headers; the flow label stays. */
 	reset_state(NULL);
 	ethernet(0x86dd);
 	ipv6(60);
 	extension(6, 1);
-	tcp_header(5000, SYN, ISN, 0, NULL, 0);
+	tcp_header(5000, SYN, ISN, 0, (uint8_t[]){2, 4, 2, 0}, 4);
 	finish();
 	host.redirect = true;
 	expect(VERDICT_REDIRECT, "syn");
-	assert_int_equal(14 + 40 + 40, outcome.length);
+	assert_int_equal(14 + 40 + 24, outcome.length);
 	assert_int_equal(0x60012345, at32(result + 14));
-	assert_int_equal(40, at16(result + 18));
+	assert_int_equal(24, at16(result + 18));
 	assert_int_equal(6, result[20]);
 	assert_int_equal(62, result[21]);
 	assert_memory_equal(OUR_V6, result + 22, 16);
@@ -1087,7 +1092,7 @@ static void test_way_back(void **state)
 	ipv4(6, NULL, 0);
 	tcp_header(5000, SYN, ISN, 0, NULL, 0);
 	finish();
-	expect_answer("syn", 40, SYN | ACK);
+	expect_answer("syn", 20, SYN | ACK);
 
 	/* Nor for anything but a SYN. */
 	segment(ACK, ISN, 0, 0, "");
@@ -1101,14 +1106,14 @@ static void test_unset_constants(void **state)
 	(void)state;
 	host.mss_v4 = host.mss_v6 = host.window = 0;
 	host.ttl = host.hop_limit = host.window_scale = 0;
-	tcp4(SYN, ISN, 0, (uint8_t[]){3, 3, 5, 0}, 4);
+	tcp4(SYN, ISN, 0, (uint8_t[]){3, 3, 5, 2, 4, 2, 0, 0}, 8);
 	expect(VERDICT_TX, "syn");
 	tcp = result + 34;
 	assert_int_equal(64, result[14 + 8]);
 	assert_int_equal(65535, at16(tcp + 14));
 	assert_int_equal(536, at16(tcp + 22));
-	assert_memory_equal(((uint8_t[]){1, 3, 3, 0}), tcp + 36, 4);
-	tcp6(SYN, ISN, 0, NULL, 0);
+	assert_memory_equal(((uint8_t[]){1, 3, 3, 0}), tcp + 24, 4);
+	tcp6(SYN, ISN, 0, (uint8_t[]){2, 4, 2, 0}, 4);
 	expect(VERDICT_TX, "syn");
 	assert_int_equal(64, result[14 + 7]);
 	assert_int_equal(1220, at16(result + 54 + 22));
