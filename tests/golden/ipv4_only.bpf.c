@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Made by mplexc 0.1.0 from ipv4_only.yaml. To change it, change the rules.
+ * SHA-256 of the rules: 3743bff8b59a8037f94a8e7ef6d99dd28c1261ae5bc93fedcf74836f413f05b8
+ *
+ * alone: udp port 4000, messages of 8 bytes, 1 route by the 4 bytes at 0
+ *
+ * Read it from the end: the programs stand last, each function behind what it calls.
+ */
+
+typedef _Bool bool;
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u16 __sum16;
+typedef __u32 __wsum;
+
+enum {
+	false,
+	true,
+};
+
+enum bpf_map_type {
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+};
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+enum xdp_action {
+	XDP_DROP = 1,
+	XDP_PASS = 2,
+	XDP_TX = 3,
+};
+
+struct xdp_md {
+	__u32 data;
+	__u32 data_end;
+	__u32 data_meta;
+	__u32 ingress_ifindex;
+};
+
+enum {
+	ETH_P_IP = 0x0800,
+	ETH_P_8021Q = 0x8100,
+	ETH_P_IPV6 = 0x86dd,
+	ETH_P_8021AD = 0x88a8,
+	IPPROTO_ICMP = 1,
+	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
+	IPPROTO_ICMPV6 = 58,
+};
+
+struct ethhdr {
+	__u8 h_dest[6];
+	__u8 h_source[6];
+	__be16 h_proto;
+};
+
+struct vlan_hdr {
+	__be16 h_vlan_TCI;
+	__be16 h_vlan_encapsulated_proto;
+};
+
+/* What became of a packet of ours; docs/object.md says more. */
+enum reason {
+	REASON_ROUTED,
+	REASON_TAG,
+	REASON_LENGTH,
+	REASON_REQUIRE,
+	REASON_MALFORMED,
+	REASON_FRAGMENT,
+	REASONS,
+};
+
+enum listener {
+	ALONE_LISTENER,
+};
+
+enum {
+	ALONE_PORT = 4000,
+	ALONE_LENGTH_MIN = 8, /* payload bytes of a message */
+	ALONE_LENGTH_MAX = 8,
+	ALONE_TAG = 0, /* its offset */
+	ALONE_ROUTES = 6, /* the counter of its first route */
+	COUNTERS = 7,
+};
+
+/* A frame as far as it has been read. Pointers are into its linear part. */
+struct packet {
+	void *context; /* of the program */
+	void *data;
+	void *data_end;
+	void *ip;
+	void *transport; /* TCP, UDP or ICMP header: its first four bytes are there */
+	void *payload;
+	__u32 payload_length;
+	__u32 ip_length; /* from the IP header to the end of the packet, as the packet says */
+	__u32 listener;
+	__be16 sport;
+	__be16 dport;
+	__u8 version; /* of IP: 4 or 6 */
+	__u8 protocol;
+	bool tagged;   /* carries a VLAN tag */
+	bool fragment; /* the first of several */
+	bool tc;       /* context is a struct __sk_buff, not a struct xdp_md */
+};
+
+/* Reads the Ethernet header and up to two VLAN tags; gives the type of what follows. */
+static __always_inline bool parse_ethernet(struct packet *packet, __be16 *type)
+{
+	struct ethhdr *ethernet = packet->data;
+	struct vlan_hdr *vlan = (void *)(ethernet + 1);
+
+	if ((void *)vlan > packet->data_end)
+		return false;
+	*type = ethernet->h_proto;
+	for (int tags = 0; tags < 2; tags++) {
+		if (*type != bpf_htons(ETH_P_8021Q) && *type != bpf_htons(ETH_P_8021AD))
+			break;
+		if ((void *)(vlan + 1) > packet->data_end)
+			return false;
+		*type = vlan->h_vlan_encapsulated_proto;
+		packet->tagged = true;
+		vlan++;
+	}
+	packet->ip = vlan;
+	return true;
+}
+
+struct iphdr {
+	__u8 version_ihl;
+	__u8 tos;
+	__be16 tot_len;
+	__be16 id;
+	__be16 frag_off;
+	__u8 ttl;
+	__u8 protocol;
+	__sum16 check;
+	__be32 saddr;
+	__be32 daddr;
+};
+
+enum {
+	IP_DF = 0x4000,
+	IP_MF = 0x2000,
+	IP_OFFSET = 0x1fff,
+};
+
+static __always_inline bool parse_ports(struct packet *packet)
+{
+	__be16 *ports = packet->transport;
+
+	if ((void *)(ports + 2) > packet->data_end)
+		return false;
+	packet->sport = ports[0];
+	packet->dport = ports[1];
+	return true;
+}
+
+/* Reads an IPv4 header. False for a later fragment: it has no ports. */
+static __always_inline bool parse_ipv4(struct packet *packet)
+{
+	struct iphdr *ip = packet->ip;
+
+	if ((void *)(ip + 1) > packet->data_end)
+		return false;
+	if (ip->version_ihl >> 4 != 4 || (ip->version_ihl & 0xf) < 5)
+		return false;
+	if (ip->frag_off & bpf_htons(IP_OFFSET))
+		return false;
+	packet->version = 4;
+	packet->protocol = ip->protocol;
+	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
+	packet->ip_length = bpf_ntohs(ip->tot_len);
+	packet->transport = (void *)ip + (ip->version_ihl & 0xf) * 4;
+	return parse_ports(packet);
+}
+
+/* Reads the frame up to the ports. False: it is not IP, or ends before them. */
+static __always_inline bool parse(struct packet *packet)
+{
+	__be16 type;
+
+	if (!parse_ethernet(packet, &type))
+		return false;
+	if (type == bpf_htons(ETH_P_IP))
+		return parse_ipv4(packet);
+	return false;
+}
+
+const volatile __u16 mplex_mac[3]; /* the interface's Ethernet address; 0: not compared */
+
+static __always_inline bool own_mac(const struct packet *packet)
+{
+	const __u16 *to = packet->data;
+
+	if (!(mplex_mac[0] | mplex_mac[1] | mplex_mac[2]))
+		return true;
+	return to[0] == mplex_mac[0] && to[1] == mplex_mac[1] && to[2] == mplex_mac[2];
+}
+
+/* Broadcast or multicast. */
+static __always_inline bool group_mac(const struct packet *packet)
+{
+	return *(__u8 *)packet->data & 1;
+}
+
+/* To this interface; a UDP datagram may also be to a group. */
+static __always_inline bool is_to_interface(const struct packet *packet)
+{
+	return own_mac(packet) || group_mac(packet);
+}
+
+static __always_inline bool is_to_alone(const struct packet *packet)
+{
+	if (packet->version == 4) {
+		const __be32 *to = &((const struct iphdr *)packet->ip)->daddr;
+
+		if (to[0] == bpf_htonl(0xc0000201))
+			return true; /* 192.0.2.1/32 */
+	}
+	return false;
+}
+
+/* Whose packet it is. False: not ours. The port first, it tells most packets. */
+static __always_inline bool find_listener(struct packet *packet)
+{
+	if (packet->protocol == IPPROTO_UDP && packet->dport == bpf_htons(ALONE_PORT) &&
+	    is_to_interface(packet) && is_to_alone(packet)) {
+		packet->listener = ALONE_LISTENER;
+		return true;
+	}
+	return false;
+}
+
+struct udphdr {
+	__be16 source;
+	__be16 dest;
+	__be16 len;
+	__sum16 check;
+};
+
+const volatile __u8 mplex_linear; /* 1: no frame has fragments (Linux before 5.18) */
+
+/*
+ * Whether all of the IP packet is in the frame. Ethernet pads, so the frame may be longer; a frame
+ * of several buffers continues behind its linear part.
+ */
+static __always_inline bool ip_length_holds(const struct packet *packet)
+{
+	__u64 start = packet->ip - packet->data;
+
+	if (packet->ip + packet->ip_length <= packet->data_end)
+		return true;
+	return !mplex_linear && start + packet->ip_length <= bpf_xdp_get_buff_len(packet->context);
+}
+
+/* False when the lengths contradict each other. */
+static __always_inline bool parse_udp(struct packet *packet)
+{
+	struct udphdr *udp = packet->transport;
+	__u64 headers = packet->transport - packet->ip;
+	__u32 length;
+
+	if (!ip_length_holds(packet) || (void *)(udp + 1) > packet->data_end)
+		return false;
+	length = bpf_ntohs(udp->len);
+	if (length < sizeof(*udp) || headers + length > packet->ip_length)
+		return false;
+	packet->payload = udp + 1;
+	packet->payload_length = length - sizeof(*udp);
+	return true;
+}
+
+/* What the rules say of a message. */
+struct verdict {
+	__u32 reason;
+	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u16 port;    /* to this local port; 0: refused */
+	bool reset;    /* refuse a TCP client by RST */
+};
+
+/* Bytes of a message as a number, the first byte the most significant. */
+static __always_inline __u64 load_u32(const __u8 *at)
+{
+	return bpf_ntohl(*(const __be32 *)at);
+}
+
+static __always_inline bool route_alone(const __u8 *tag, struct verdict *verdict)
+{
+	__u64 word = load_u32(tag);
+
+	if (word == 0x6f6e6c79) { /* "only" */
+		verdict->port = 4001;
+		verdict->counter = ALONE_ROUTES + 0;
+		return true;
+	}
+	return false;
+}
+
+static __always_inline void judge_alone(const struct packet *packet, struct verdict *verdict)
+{
+	const __u8 *payload = packet->payload;
+
+	verdict->reason = REASON_LENGTH;
+	if (packet->payload_length < ALONE_LENGTH_MIN ||
+	    packet->payload_length > ALONE_LENGTH_MAX)
+		return;
+	verdict->reason = REASON_MALFORMED; /* longer than its frame */
+	if ((void *)(payload + 4) > packet->data_end)
+		return;
+	verdict->reason = REASON_TAG;
+	if (route_alone(payload + ALONE_TAG, verdict))
+		verdict->reason = REASON_ROUTED;
+}
+
+/* What the rules say of a message. */
+static __always_inline void judge(const struct packet *packet, struct verdict *verdict)
+{
+	judge_alone(packet, verdict);
+}
+
+/* The checksum after a 16-bit word has changed (RFC 1624, equation 3). */
+static __always_inline __sum16 checksum_update(__sum16 check, __be16 from, __be16 to)
+{
+	__u32 sum = (__u16)~check + (__u16)~from + to;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum += sum >> 16;
+	return ~sum;
+}
+
+/* Gives a datagram another destination port. A checksum of 0 means none and stays. */
+static __always_inline void readdress(const struct packet *packet, __u16 port)
+{
+	struct udphdr *udp = packet->transport;
+	__be16 to = bpf_htons(port);
+
+	if (udp->check)
+		udp->check = checksum_update(udp->check, udp->dest, to) ?: 0xffff;
+	udp->dest = to;
+}
+
+/* A UDP datagram to a listen port. */
+static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
+{
+	judge(packet, verdict);
+	if (!verdict->port)
+		return XDP_DROP;
+	if (verdict->port == bpf_ntohs(packet->dport))
+		return XDP_PASS;
+	readdress(packet, verdict->port);
+	return XDP_PASS;
+}
+
+/* From here on the packet is ours: whatever is wrong with it is refused. */
+static __always_inline int receive(struct packet *packet, struct verdict *verdict)
+{
+	if (packet->fragment) {
+		verdict->reason = REASON_FRAGMENT;
+		return XDP_DROP;
+	}
+	verdict->reason = REASON_MALFORMED;
+	return parse_udp(packet) ? receive_udp(packet, verdict) : XDP_DROP;
+}
+
+struct counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, __u32);
+	__type(value, struct counter);
+} counters SEC(".maps");
+
+static __always_inline void count(const struct packet *packet, const struct verdict *verdict)
+{
+	__u32 index = packet->listener * REASONS + verdict->reason;
+	struct counter *counter;
+
+	if (verdict->counter)
+		index = verdict->counter;
+	counter = bpf_map_lookup_elem(&counters, &index);
+	if (counter) {
+		counter->packets++;
+		counter->bytes += packet->ip_length;
+	}
+}
+
+/* Not ours: passed as it is. Ours: judged, steered, answered or refused, and counted. */
+SEC("xdp.frags")
+int mplex_xdp(struct xdp_md *xdp)
+{
+	struct packet packet = {
+		.context = xdp,
+		.data = (void *)(long)xdp->data,
+		.data_end = (void *)(long)xdp->data_end,
+	};
+	struct verdict verdict = {};
+	int action;
+
+	if (!parse(&packet) || !find_listener(&packet))
+		return XDP_PASS;
+	action = receive(&packet, &verdict);
+	count(&packet, &verdict);
+	return action;
+}
+
+const volatile char bpf_metadata_mplex_version[] = "0.1.0";
+const volatile char bpf_metadata_rules_sha256[] =
+	"3743bff8b59a8037f94a8e7ef6d99dd28c1261ae5bc93fedcf74836f413f05b8";
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* What mplex-run must know: docs/object.md. */
+const char mplex_manifest[] SEC(".mplex") =
+	"{\"format\":1,\"version\":\"0.1.0\",\n"
+	"\"rules\":{\"file\":\"ipv4_only.yaml\",\"sha256\":\"3743bff8b59a8037f94a8e7ef6d99dd28c1261ae5bc93fedcf74836f413f05b8\"},\n"
+	"\"needs\":{},\n"
+	"\"reasons\":[\"routed\",\"tag\",\"length\",\"require\",\"malformed\",\"fragment\"],\n"
+	"\"listeners\":[\n"
+	"{\"name\":\"alone\",\"protocols\":[\"udp\"],\"port\":4000,\"addresses\":[\"192.0.2.1/32\"],\"replies\":\"none\",\"counters\":0,\"ports\":[4001],\"routes\":[\n"
+	"{\"tag\":\"only\",\"port\":4001,\"counter\":6}]\n"
+	"}\n"
+	"],\n"
+	"\"tests\":[\n"
+	"]}\n"
+	"";
