@@ -184,6 +184,7 @@ struct pending {
 	bool timestamps;
 	bool ecn;
 	bool delivered; /* TC has handed the segment over */
+	bool closed;	/* the connection that it opened has ended */
 	int drops;	/* connections that the listener had dropped by then */
 };
 

@@ -173,7 +173,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
-	if (known->delivered && known->drops == sk->sk_drops.counter) {
+	if (known->closed || (known->delivered && known->drops == sk->sk_drops.counter)) {
 		count_hand_over(skb, known, REPLAY);
 		return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH ? TC_ACT_SHOT
 									    : TC_ACT_UNSPEC;

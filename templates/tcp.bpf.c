@@ -250,6 +250,15 @@ static __always_inline int receive_segment(struct packet *packet, struct connect
 	return XDP_DROP;
 }
 
+/* A live connection ends: it got its first segment, so any copy of that is a replay. */
+static __always_inline void note_end(const struct connection *connection)
+{
+	struct pending *known = bpf_map_lookup_elem(&pending, &connection->tuple);
+
+	if (known)
+		known->closed = true;
+}
+
 /* A TCP packet to a listen port. */
 static __always_inline int receive_tcp(struct packet *packet, struct verdict *verdict)
 {
@@ -263,6 +272,8 @@ static __always_inline int receive_tcp(struct packet *packet, struct verdict *ve
 	from_client(packet, packet->dport, &connection.tuple);
 	find_socket(packet, &connection);
 	if (connection.socket == SOCKET_LIVE) {
+		if (tcp->flags & (TCP_FIN | TCP_RST))
+			note_end(&connection);
 		verdict->reason = REASON_ESTABLISHED;
 		return XDP_PASS;
 	}
