@@ -4,13 +4,15 @@
  * frames through the program in the kernel, and every verdict, counter, byte and map entry held
  * against the interpreter.
  *
- *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--exact] [--rules FILE]
+ *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--seconds N] [--exact]
+ *		[--rules FILE]
  *	differential --cookies WINDOWS
  *
  * A rule file and all of its frames follow from one number: file i of a run is made from seed + i,
- * so `--seed THAT --files 1` brings a failing one back (with the same --frames). --exact leaves out
- * ranges and '?' in tags. With --rules, that rule file is the one each time, and only the frames
- * and the host are random. --cookies does something else: see cookies.c. Needs root.
+ * so `--seed THAT --files 1` brings a failing one back (with the same --frames). --seconds is when
+ * to begin no more of them; --exact leaves out ranges and '?' in tags. With --rules, that rule file
+ * is the one each time, and only the frames and the host are random. --cookies does something else:
+ * see cookies.c. Needs root.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -45,6 +47,7 @@ enum {
 struct options {
 	uint64_t seed;
 	unsigned long files, frames, jobs;
+	unsigned long seconds; /* 0: as long as it takes */
 	bool patterns;
 	const char *rules; /* a rule file's name, or NULL: random ones */
 };
@@ -576,9 +579,18 @@ static bool probe_frames(void)
 
 /* ---- Workers ---- */
 
+static unsigned long seconds_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (unsigned long)time.tv_sec;
+}
+
 static void work(const struct options *options, unsigned long worker, bool splits_frames,
 		 struct tasks *tasks)
 {
+	unsigned long start = seconds_now();
 	int err = network_open();
 
 	if (err) {
@@ -587,6 +599,8 @@ static void work(const struct options *options, unsigned long worker, bool split
 	}
 	for (unsigned long file = worker; file < options->files; file += options->jobs) {
 		if (tasks->failures >= FAILURES_MAX)
+			break;
+		if (options->seconds && seconds_now() - start >= options->seconds)
 			break;
 		run_file(options, tasks, options->seed + file, splits_frames);
 	}
@@ -616,13 +630,12 @@ static int run_workers(const struct options *options)
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct tasks sum = {0};
 	bool splits_frames = probe_frames();
-	struct timespec start, end;
+	unsigned long start = seconds_now();
 	bool died = false;
 
 	if (tasks == MAP_FAILED)
 		abort();
 	fflush(stdout);
-	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (unsigned long i = 0; i < options->jobs; i++) {
 		pid_t child = fork();
 
@@ -637,17 +650,16 @@ static int run_workers(const struct options *options)
 		if (wait(&status) < 0 || !WIFEXITED(status) || WEXITSTATUS(status))
 			died = true;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &end);
 	for (unsigned long i = 0; i < options->jobs; i++)
 		add_up(&sum, &tasks[i]);
 	for (size_t i = 0; i < OUTCOMES_MAX && sum.outcomes[i].reason[0]; i++)
 		printf("%10lu  %s\n", sum.outcomes[i].frames, sum.outcomes[i].reason);
 	printf("the verifier went through at most %u instructions (--seed %lu)\n", sum.instructions,
 	       sum.instructions_seed);
-	printf("%s: %lu rule files, %lu frames%s, %lu failures, %ld s\n",
+	printf("%s: %lu rule files, %lu frames%s, %lu failures, %lu s\n",
 	       sum.failures || died ? "FAILED" : "passed", sum.files, sum.frames,
 	       splits_frames ? "" : " (this kernel does not split short frames)", sum.failures,
-	       end.tv_sec - start.tv_sec);
+	       seconds_now() - start);
 	if (died)
 		printf("a worker ended early\n");
 	return sum.failures || died;
@@ -667,10 +679,15 @@ static unsigned long number(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {
-		{"files", required_argument, NULL, 'f'},   {"frames", required_argument, NULL, 'n'},
-		{"seed", required_argument, NULL, 's'},	   {"jobs", required_argument, NULL, 'j'},
-		{"exact", no_argument, NULL, 'e'},	   {"rules", required_argument, NULL, 'r'},
-		{"cookies", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0},
+		{"files", required_argument, NULL, 'f'},
+		{"frames", required_argument, NULL, 'n'},
+		{"seed", required_argument, NULL, 's'},
+		{"jobs", required_argument, NULL, 'j'},
+		{"seconds", required_argument, NULL, 't'},
+		{"exact", no_argument, NULL, 'e'},
+		{"rules", required_argument, NULL, 'r'},
+		{"cookies", required_argument, NULL, 'c'},
+		{NULL, 0, NULL, 0},
 	};
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct options options = {
@@ -695,6 +712,9 @@ int main(int argc, char **argv)
 			break;
 		case 'j':
 			options.jobs = number(optarg);
+			break;
+		case 't':
+			options.seconds = number(optarg);
 			break;
 		case 'e':
 			options.patterns = false;

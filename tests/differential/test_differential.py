@@ -29,7 +29,7 @@ def run(*arguments):
 
 
 def test_random_rule_files(root):
-    output = run("--seed", SEED, "--files", 130, "--frames", 1200)
+    output = run("--seed", SEED, "--files", 130, "--frames", 1200, "--seconds", 100)
     seen = {line.split(maxsplit=1)[1] for line in output.splitlines()
             if line[:10].strip().isdigit()}
     assert seen >= {"not ours", "routed", "tag", "length", "require", "malformed", "fragment",
