@@ -8,7 +8,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from lib.clients import ask, exchange, message
+from lib.clients import ask, connect, exchange, message, tcp_info
 from lib.frames import CraftedTcp, Wire, options_of
 from lib.mplex import attach
 from lib.netns import ABSENT, CLIENT_MAC, REMOTE, THIRD, Network
@@ -102,6 +102,21 @@ def test_jumbo_frames(mode):
             assert options_of(answer)["MSS"] == {4: 8960, 6: 8940}[version]
             for length in (0, 4000, 8000, 100000):
                 assert ask(network.client, version, 5000, message("601") + bytes(length)) == 5002
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_the_clients_mss_on_a_jumbo_link(mode, small):
+    """Here nothing but the cookie's memory of it keeps the server from sending more."""
+    options = [(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)] if small else []
+    with Network(mtu=9000) as network, attach(network.server, RULES, mode), \
+            Servers(network.server, PORTS, kinds=(TcpServer,)) as servers:
+        for version in (4, 6):
+            with connect(network.client, version, 5000, options=options) as sock:
+                exchange(sock, message("600"))
+                peer = servers.tcp(version, 5001).connection(sock.getsockname()).socket
+                timestamps = 12
+                assert tcp_info(peer).send_mss + timestamps == (
+                    {4: 1460, 6: 1440} if small else {4: 8960, 6: 8940})[version]
 
 
 def test_link_local_addresses(mode):
