@@ -1293,6 +1293,7 @@ struct pending {
 	bool timestamps;
 	bool ecn;
 	bool delivered; /* TC has handed the segment over */
+	bool closed;	/* the connection that it opened has ended */
 	int drops;	/* connections that the listener had dropped by then */
 };
 
@@ -1625,6 +1626,15 @@ static __always_inline int receive_segment(struct packet *packet, struct connect
 	return XDP_DROP;
 }
 
+/* A live connection ends: it got its first segment, so any copy of that is a replay. */
+static __always_inline void note_end(const struct connection *connection)
+{
+	struct pending *known = bpf_map_lookup_elem(&pending, &connection->tuple);
+
+	if (known)
+		known->closed = true;
+}
+
 /* A TCP packet to a listen port. */
 static __always_inline int receive_tcp(struct packet *packet, struct verdict *verdict)
 {
@@ -1638,6 +1648,8 @@ static __always_inline int receive_tcp(struct packet *packet, struct verdict *ve
 	from_client(packet, packet->dport, &connection.tuple);
 	find_socket(packet, &connection);
 	if (connection.socket == SOCKET_LIVE) {
+		if (tcp->flags & (TCP_FIN | TCP_RST))
+			note_end(&connection);
 		verdict->reason = REASON_ESTABLISHED;
 		return XDP_PASS;
 	}
@@ -2067,7 +2079,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
-	if (known->delivered && known->drops == sk->sk_drops.counter) {
+	if (known->closed || (known->delivered && known->drops == sk->sk_drops.counter)) {
 		count_hand_over(skb, known, REPLAY);
 		return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH ? TC_ACT_SHOT
 									    : TC_ACT_UNSPEC;
