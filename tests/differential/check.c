@@ -21,6 +21,7 @@ enum {
 	XDP_TX = 3,
 	XDP_REDIRECT = 4,
 	MS = 1000000,
+	PORT_TRACKED = 0x10000, /* as docs/object.md has it */
 };
 
 static uint8_t predicted[FRAME_MAX + ANSWER_MAX];
@@ -199,6 +200,32 @@ static void compare_pending(const struct program *program, const struct trial *t
 		differ(check, "pending", "there is an entry that should not be");
 }
 
+static bool is_readdressed(const struct outcome *outcome)
+{
+	return outcome->port && !outcome->binds && outcome->port != outcome->listener->port;
+}
+
+/* Groups do not reply by themselves. */
+static bool is_tracked(const struct outcome *outcome, const struct trial *trial)
+{
+	return is_readdressed(outcome) && outcome->listener->replies == REPLIES_TRACKED &&
+	       !(trial->frame[0] & 1);
+}
+
+/* What is noted by port is compared once, at the end: it only grows. */
+static void expect_ports(struct program *program, const struct trial *trial,
+			 const struct outcome *outcome)
+{
+	struct ports *expected = program->expected_ports;
+
+	if (outcome->binds)
+		expected->bound[outcome->listener->port] = 1;
+	if (is_tracked(outcome, trial))
+		expected->replies[outcome->port] = PORT_TRACKED;
+	else if (is_readdressed(outcome) && outcome->listener->replies == REPLIES_STATELESS)
+		expected->replies[outcome->port] = outcome->listener->port;
+}
+
 static void compare_flow(const struct program *program, const struct tuple *tuple, uint16_t port,
 			 uint32_t direction, uint16_t expected, struct check *check)
 {
@@ -215,10 +242,8 @@ static void compare_flows(const struct program *program, const struct trial *tri
 			  struct check *check)
 {
 	const struct outcome *outcome = &check->outcome;
-	bool group = trial->frame[0] & 1;
 
-	if (outcome->port && !outcome->binds && outcome->port != outcome->listener->port &&
-	    outcome->listener->replies == REPLIES_TRACKED && !group) {
+	if (is_tracked(outcome, trial)) {
 		compare_flow(program, &outcome->tuple, outcome->port, 0, outcome->listener->port,
 			     check);
 		compare_flow(program, &outcome->tuple, outcome->listener->port, 1, outcome->port,
@@ -281,7 +306,25 @@ int trial_check(struct program *program, const struct host *host, int interface,
 		compare_pending(program, trial, &before, check);
 	if (program->flows >= 0)
 		compare_flows(program, trial, check);
+	expect_ports(program, trial, &check->outcome);
 	return 0;
+}
+
+static int compare_ports(const struct program *program, struct check *check)
+{
+	const struct ports *expected = program->expected_ports;
+	static struct ports ports;
+	int err = program_ports_read(program, &ports);
+
+	for (uint32_t port = 0; !err && port < PORTS; port++) {
+		if (ports.bound[port] != expected->bound[port])
+			differ(check, "bound_ports", "port %u: expected %u, got %u", port,
+			       expected->bound[port], ports.bound[port]);
+		if (ports.replies[port] != expected->replies[port])
+			differ(check, "reply_ports", "port %u: expected %u, got %u", port,
+			       expected->replies[port], ports.replies[port]);
+	}
+	return err;
 }
 
 int program_check(const struct program *program, struct check *check)
@@ -300,7 +343,7 @@ int program_check(const struct program *program, struct check *check)
 			       program->expected[i].packets, program->expected[i].bytes,
 			       tally.packets, tally.bytes);
 	}
-	return 0;
+	return compare_ports(program, check);
 }
 
 static void print_hex(const char *name, const uint8_t *bytes, size_t length, FILE *out)

@@ -127,6 +127,14 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 	return err;
 }
 
+/* An array of one such value, or -1. */
+static int find_array(const struct object *object, const char *name, size_t value_size)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
+
+	return map && bpf_map__value_size(map) == value_size ? bpf_map__fd(map) : -1;
+}
+
 /* A map of this name, and the BTF type of its values. */
 static int find_map(const struct object *object, const char *name, size_t key_size,
 		    uint32_t *value_type)
@@ -184,11 +192,16 @@ static int find_maps(struct program *program)
 		return program->flows;
 	else
 		err = layout_member(btf, type, "port", &program->flow_port);
+	program->bound_ports =
+		find_array(&program->object, "bound_ports", sizeof(program->expected_ports->bound));
+	program->reply_ports = find_array(&program->object, "reply_ports",
+					  sizeof(program->expected_ports->replies));
+	program->expected_ports = calloc(1, sizeof(*program->expected_ports));
 	program->xdp = bpf_program__fd(program->object.xdp);
 	program->counters = bpf_map__fd(program->object.counters);
 	program->counter_count = bpf_map__max_entries(program->object.counters);
 	program->expected = calloc(program->counter_count, sizeof(*program->expected));
-	return program->expected ? err : -ENOMEM;
+	return program->expected && program->expected_ports ? err : -ENOMEM;
 }
 
 static uint32_t verified_instructions(int program)
@@ -237,6 +250,7 @@ void program_free(struct program *program)
 	if (program->object.bpf)
 		object_close(&program->object);
 	free(program->expected);
+	free(program->expected_ports);
 	rules_free(&program->rules);
 	source_free(&program->source);
 	memset(program, 0, sizeof(*program));
@@ -442,6 +456,20 @@ int program_flow_take(const struct program *program, const struct tuple *tuple, 
 		return -errno;
 	*other = (uint16_t)get(value, &program->flow_port);
 	return bpf_map_delete_elem(program->flows, key) ? -errno : 0;
+}
+
+int program_ports_read(const struct program *program, struct ports *ports)
+{
+	const uint32_t first = 0;
+
+	memset(ports, 0, sizeof(*ports));
+	if (program->bound_ports >= 0 &&
+	    bpf_map_lookup_elem(program->bound_ports, &first, ports->bound))
+		return -errno;
+	if (program->reply_ports >= 0 &&
+	    bpf_map_lookup_elem(program->reply_ports, &first, ports->replies))
+		return -errno;
+	return 0;
 }
 
 bool program_map_clear(int map)

@@ -22,12 +22,22 @@ struct tally {
 	uint64_t packets, bytes;
 };
 
+enum {
+	PORTS = 65536
+};
+
+/* What is noted for TC by port, as docs/object.md has the two maps. */
+struct ports {
+	uint8_t bound[PORTS];
+	uint32_t replies[PORTS];
+};
+
 struct program {
 	struct source source;
 	struct rules rules;
 	struct object object;
 	int xdp, counters;
-	int pending, flows; /* -1 where the program has no such map */
+	int pending, flows, bound_ports, reply_ports; /* -1 where the program has no such map */
 	struct {
 		struct extent bound_at, isn, port, mss, listener, client_scale, server_scale,
 			scaling, sack, timestamps, ecn, tsval, tsecr, delivered;
@@ -35,7 +45,8 @@ struct program {
 	struct extent flow_port;
 	uint32_t counter_count;
 	struct tally *expected; /* of every counter, by what the interpreter said so far */
-	uint32_t instructions;	/* that the verifier went through */
+	struct ports *expected_ports;
+	uint32_t instructions; /* that the verifier went through */
 };
 
 /* What the kernel made of a frame. */
@@ -88,6 +99,9 @@ int program_pending_forget(const struct program *program, const struct tuple *tu
 /* The udp flow's other port: direction 0 from the backend port, 1 from the listen port. */
 int program_flow_take(const struct program *program, const struct tuple *tuple, uint16_t port,
 		      uint32_t direction, uint16_t *other);
+
+/* Reads what is noted by port; what the program has no map for is 0. */
+int program_ports_read(const struct program *program, struct ports *ports);
 
 /* Deletes all entries of a map. Returns whether there were any. */
 bool program_map_clear(int map);
