@@ -15,7 +15,7 @@
  *
  * Patterns that overlap otherwise have the same port (rules.c saw to that).
  *
- * Then each stage gets the form that costs least. The costs were measured, see docs/performance.md.
+ * Then each stage gets the form that costs least: comparing with its patterns in turn, or a table.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -351,13 +351,96 @@ static int make_search(const struct dispatch *dispatch, struct stage *stage,
 	return 0;
 }
 
-static enum stage_kind choose_kind(const struct stage *stage, enum dispatch_choice choice)
+/* ---- costs ------------------------------------------------------------------------------------
+ */
+
+/*
+ * Nanoseconds a packet, beyond a program that sends every tag to one port, where all tags of a
+ * table come equally often and at random: measured with tests/bench on the machine that
+ * docs/performance.md names. Only how they compare is meant to hold elsewhere.
+ */
+static const double COST_COMPARE = 0.4;	  /* one comparison that always turns out the same */
+static const double COST_BRANCH = 6.2;	  /* a branch that goes either way: mispredicted */
+static const double COST_DOUBLE = 4.5;	  /* comparing one after the other, per doubling of them */
+static const double COST_PROBE = 0.8;	  /* of a table without displacements */
+static const double COST_DISPLACED = 1.9; /* of one with them */
+static const double COST_WORD = 1.3;	  /* each word of the key but the first */
+static const double COST_SEARCH = -3.4;	  /* a search, to which add */
+static const double COST_SEARCH_STEP = 2.4; /* each of its steps */
+
+/* What a random access to a table costs more where it is too large for the first-level cache. */
+static double memory_cost(size_t bytes)
 {
-	if (choice == DISPATCH_CHAIN || !count_bits(&stage->mask))
-		return STAGE_COMPARE;
-	if (choice == DISPATCH_AUTO && stage->route_count == 1)
-		return STAGE_COMPARE;
-	return stage->ranges ? STAGE_SEARCH : STAGE_HASH;
+	static const struct {
+		size_t bytes;
+		double cost;
+	} sizes[] = {
+		{32 << 10, 0},	  {64 << 10, 0.6}, {128 << 10, 1.6},
+		{256 << 10, 3.6}, {512 << 10, 8},  {1 << 20, 15},
+	};
+	size_t at = 0;
+
+	while (at + 1 < sizeof(sizes) / sizeof(*sizes) && bytes > sizes[at].bytes)
+		at++;
+	return sizes[at].cost;
+}
+
+static double compare_cost(size_t patterns)
+{
+	double cost = COST_BRANCH;
+
+	if (patterns <= 1)
+		return patterns * COST_COMPARE;
+	while (patterns > 2) {
+		size_t half = (patterns + 1) / 2;
+
+		cost += COST_DOUBLE * (patterns - half) / half;
+		patterns = half;
+	}
+	return cost;
+}
+
+/*
+ * A tag of eight bytes and a port of two take sixteen together, six of them for nothing. While the
+ * table fits the caches well that costs less than a second line does; beyond, space is dearer.
+ */
+enum {
+	SPLIT_BYTES = 64 * 1024
+};
+
+bool dispatch_is_split(const struct dispatch *dispatch, const struct stage *stage)
+{
+	size_t row = 8 * stage->hash.words + 8;
+
+	return dispatch->listener->tag.length > 4 && stage->hash.size * row > SPLIT_BYTES;
+}
+
+size_t dispatch_table_bytes(const struct dispatch *dispatch, const struct stage *stage)
+{
+	bool small = dispatch->listener->tag.length <= 4;
+	size_t displacement = stage->hash.size <= UINT16_MAX + 1 ? 2 : 4, row;
+
+	if (stage->kind == STAGE_COMPARE)
+		return 0;
+	if (stage->kind == STAGE_SEARCH)
+		return ((small ? 4 : 8 * dispatch->word_count) + 2) << dispatch_search_steps(stage);
+	if (small)
+		row = 8;
+	else
+		row = 8 * stage->hash.words + (dispatch_is_split(dispatch, stage) ? 2 : 8);
+	return stage->hash.size * row + stage->hash.bucket_count * displacement;
+}
+
+static double stage_cost(const struct dispatch *dispatch, const struct stage *stage)
+{
+	double memory = memory_cost(dispatch_table_bytes(dispatch, stage));
+
+	if (stage->kind == STAGE_COMPARE)
+		return compare_cost(stage->route_count);
+	if (stage->kind == STAGE_SEARCH)
+		return COST_SEARCH + COST_SEARCH_STEP * dispatch_search_steps(stage) + memory;
+	return (stage->hash.displacements ? COST_DISPLACED : COST_PROBE) +
+	       COST_WORD * (stage->hash.words - 1) + memory;
 }
 
 /* Adds a stage for some entries: ranges, or patterns with one mask. */
@@ -367,6 +450,7 @@ static int add_stage(struct dispatch *dispatch, const struct entry *entries, siz
 	struct stage *grown =
 		reallocarray(dispatch->stages, dispatch->stage_count + 1, sizeof(*grown));
 	struct stage *stage;
+	int error;
 
 	if (!grown)
 		return -ENOMEM;
@@ -383,11 +467,15 @@ static int add_stage(struct dispatch *dispatch, const struct entry *entries, siz
 	dispatch->stage_count++;
 	for (size_t at = 0; at < count; at++)
 		stage->routes[at] = entries[at].route;
-	stage->kind = choose_kind(stage, choice);
-	if (stage->kind == STAGE_HASH)
-		return make_hash(dispatch, stage);
-	if (stage->kind == STAGE_SEARCH)
-		return make_search(dispatch, stage, entries);
+	/* Where no bit is fixed there is nothing to look up. */
+	if (choice == DISPATCH_CHAIN || !count_bits(&stage->mask))
+		return 0;
+	error = stage->ranges ? make_search(dispatch, stage, entries) : make_hash(dispatch, stage);
+	if (error)
+		return error;
+	stage->kind = stage->ranges ? STAGE_SEARCH : STAGE_HASH;
+	if (choice == DISPATCH_AUTO && compare_cost(count) <= stage_cost(dispatch, stage))
+		stage->kind = STAGE_COMPARE;
 	return 0;
 }
 
@@ -509,13 +597,57 @@ int dispatch_make(const struct listener *listener, enum dispatch_choice choice,
 	return 0;
 }
 
+/* ---- explaining --------------------------------------------------------------------------------
+ */
+
+static void explain_stage(const struct dispatch *dispatch, const struct stage *stage, FILE *out)
+{
+	unsigned free_bits = count_bits(&dispatch->full) - count_bits(&stage->mask);
+
+	fprintf(out, "%zu %s%s", stage->route_count, stage->ranges ? "range" : "tag",
+		stage->route_count == 1 ? "" : "s");
+	if (!stage->ranges && free_bits)
+		fprintf(out, " with %u free bits", free_bits);
+	if (stage->kind == STAGE_COMPARE) {
+		fputs(stage->route_count == 1 ? ", compared" : ", compared one after the other",
+		      out);
+		return;
+	}
+	if (stage->kind == STAGE_SEARCH)
+		fprintf(out, ", found in %zu intervals by %u halvings", stage->interval_count,
+			dispatch_search_steps(stage));
+	else
+		fprintf(out, ", hashed to one of %u slots%s", stage->hash.size,
+			stage->hash.displacements ? " by way of a displacement" : "");
+	fprintf(out, ", in %zu bytes: %.1f ns", dispatch_table_bytes(dispatch, stage),
+		stage_cost(dispatch, stage));
+	if (stage->route_count > 1)
+		fprintf(out, ", not %.1f as compared one after the other",
+			compare_cost(stage->route_count));
+}
+
 void dispatch_explain(const struct dispatch *dispatch, FILE *out)
 {
-	const struct stage *stage = &dispatch->stages[0];
+	size_t compared = 0, tables = 0;
+	double cost = 0;
 
-	if (stage->kind == STAGE_COMPARE)
-		fprintf(out, "%zu routes, compared one after the other.\n", stage->route_count);
-	else
-		fprintf(out, "%zu routes in a hash table of %u slots.\n", stage->route_count,
-			stage->hash.size);
+	for (size_t at = 0; at < dispatch->stage_count; at++) {
+		const struct stage *stage = &dispatch->stages[at];
+
+		fputs(at ? ";\n  then " : "  ", out);
+		explain_stage(dispatch, stage, out);
+		if (stage->kind == STAGE_COMPARE) {
+			compared += stage->route_count;
+		} else {
+			tables++;
+			cost += stage_cost(dispatch, stage);
+		}
+	}
+	cost += compare_cost(compared);
+	if (tables && dispatch->stage_count > 1)
+		cost += COST_BRANCH; /* which step it will be is not known before */
+	fprintf(out,
+		".\n  About %.1f ns a packet more than sending all to one port, where all tags come\n"
+		"  equally often and at random (measured on the machine of docs/performance.md).\n",
+		cost);
 }

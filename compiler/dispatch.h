@@ -14,7 +14,11 @@
 struct dispatch;
 
 enum {
-	/* More patterns than this cannot be compared one after the other: clang gives up. */
+	/*
+	 * More patterns than this cannot be compared one after the other: each is a path of its own
+	 * through the rest of the program, and the kernel's verifier walks a million instructions
+	 * at most. clang gives up at some 256 or 512.
+	 */
 	CHAIN_MAX = 128,
 	/* Different masks that the patterns of one listener can have. */
 	MASKS_MAX = 64,
@@ -22,9 +26,9 @@ enum {
 
 /*
  * Chooses the shape for a listener's routes and builds its tables. Deterministic. Returns 0,
- * -E2BIG when the choice was forced (DISPATCH_CHAIN) and the table is too large for it, -ENOMEM,
- * or -ENOSPC when no perfect hash was found (which no known table brings about). On failure
- * *dispatch is untouched. Free with dispatch_free.
+ * -E2BIG when more than CHAIN_MAX patterns would be compared (DISPATCH_CHAIN only) or there are
+ * more than MASKS_MAX masks (any choice), -ENOMEM, or -ENOSPC when no perfect hash was found (which
+ * no known table brings about). On failure *dispatch is untouched. Free with dispatch_free.
  */
 int dispatch_make(const struct listener *listener, enum dispatch_choice choice,
 		  struct dispatch **dispatch);
@@ -43,7 +47,7 @@ void dispatch_free(struct dispatch *dispatch);
  */
 void dispatch_emit(const struct dispatch *dispatch, bool count_routes, FILE *out);
 
-/* One paragraph for --explain: shape, why, table bytes, expected cost. */
+/* For --explain, a few indented lines: each step, why, table bytes, expected cost. */
 void dispatch_explain(const struct dispatch *dispatch, FILE *out);
 
 #endif

@@ -14,15 +14,6 @@
 #include "dispatch.h"
 #include "dispatch_stages.h"
 
-/*
- * A tag of eight bytes and a port of two take sixteen together, six of them for nothing. That costs
- * nothing while the table fits the second-level cache, where one line brings both; a larger table
- * is split into an array of tags and one of ports.
- */
-enum {
-	SPLIT_BYTES = 256 * 1024,
-};
-
 /* What the function must declare. */
 struct needs {
 	bool words[TAG_WORDS]; /* of the tag */
@@ -144,12 +135,6 @@ static void write_dimension(const struct emitter *e, unsigned words)
 {
 	if (words > 1)
 		fprintf(e->out, "[%u]", words);
-}
-
-static bool is_split(const struct emitter *e, const struct stage *stage)
-{
-	return e->listener->tag.length > 4 &&
-	       (uint64_t)stage->hash.size * (8 * key_words(stage) + 8) > SPLIT_BYTES;
 }
 
 /* Begins an array of so many elements. */
@@ -275,7 +260,7 @@ static void write_hash_tables(const struct emitter *e, const struct stage *stage
 	if (stage->hash.displacements)
 		write_displacements(e, stage);
 	fputs("/* Every tag is in the one slot that its hash names. */\n", e->out);
-	if (is_split(e, stage)) {
+	if (dispatch_is_split(e->dispatch, stage)) {
 		write_array(e, key_type(e, words), "tags", words);
 		write_rows(e, stage, COLUMN_TAG);
 		write_array(e, "__u16", "ports", 1);
@@ -535,7 +520,7 @@ static void write_probe(const struct emitter *e, const struct stage *stage)
 {
 	const struct perfect_hash *hash = &stage->hash;
 	const char *key = key_name(e, stage), *separator = "\thash = ";
-	bool split = is_split(e, stage);
+	bool split = dispatch_is_split(e->dispatch, stage);
 	unsigned word, at;
 	char port[64], route[64];
 

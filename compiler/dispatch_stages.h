@@ -65,6 +65,12 @@ unsigned dispatch_word_bytes(const struct listener *listener, unsigned word);
 /* Steps of a STAGE_SEARCH: its table has 2 to the power of that many entries. */
 unsigned dispatch_search_steps(const struct stage *stage);
 
+/* Whether a STAGE_HASH keeps tags and ports in arrays of their own. */
+bool dispatch_is_split(const struct dispatch *dispatch, const struct stage *stage);
+
+/* What a stage's tables take, without the numbers of routes where these are counted. */
+size_t dispatch_table_bytes(const struct dispatch *dispatch, const struct stage *stage);
+
 /*
  * Those words of a STAGE_HASH's key in which the mask has a bit, in their order, taken from words.
  * Returns how many.
