@@ -31,6 +31,7 @@ enum {
 	FRAME_MAX = 2048, /* what a test run takes in one buffer */
 	PACKETS = 64,	  /* per run, as in drive.bpf.c */
 	RESULTS = 8,
+	CONSTANTS_MAX = 16,
 };
 
 #define TEMPORARY "/tmp/mplex-bench-XXXXXX"
@@ -42,6 +43,8 @@ struct settings {
 	uint8_t frame[FRAME_MAX];
 	uint32_t frame_length;
 	unsigned rounds, reloads, repeat;
+	char *constants[CONSTANTS_MAX]; /* NAME=HEX */
+	size_t constant_count;
 };
 
 struct program {
@@ -62,7 +65,7 @@ static int quiet(enum libbpf_print_level level, const char *format, va_list argu
 							       : 0;
 }
 
-/* Where a variable of drive.bpf.c is: its map, and its offset in the map's value. */
+/* Where a variable is: its map, and its offset in the map's value; NULL: there is none. */
 static struct bpf_map *find_variable(struct bpf_object *object, const char *map_suffix,
 				     const char *name, uint32_t *offset)
 {
@@ -87,18 +90,75 @@ static struct bpf_map *find_variable(struct bpf_object *object, const char *map_
 			}
 		}
 	}
-	fprintf(stderr, "bench_run: drive.bpf.c has no variable %s\n", name);
-	exit(1);
+	return NULL;
 }
 
 /* Sets a const volatile variable, before the load. */
-static void set(struct bpf_object *object, const char *name, const void *value, size_t size)
+static int set(struct bpf_object *object, const char *name, const void *value, size_t size)
 {
 	size_t map_size;
 	uint32_t offset;
 	struct bpf_map *map = find_variable(object, ".rodata", name, &offset);
 
+	if (!map)
+		return -ENOENT;
 	memcpy((char *)bpf_map__initial_value(map, &map_size) + offset, value, size);
+	return 0;
+}
+
+static int read_hex(const char *hex, uint8_t *bytes, size_t size)
+{
+	size_t length = strlen(hex) / 2;
+
+	if (strlen(hex) % 2 || length > size)
+		return -EINVAL;
+	for (size_t at = 0; at < length; at++)
+		if (sscanf(hex + 2 * at, "%2hhx", &bytes[at]) != 1)
+			return -EINVAL;
+	return length;
+}
+
+/* Sets what --set says, where the program has it. */
+static int set_constants(const struct settings *settings, struct bpf_object *object)
+{
+	for (size_t at = 0; at < settings->constant_count; at++) {
+		char *value = strchr(settings->constants[at], '=');
+		uint8_t bytes[256];
+		char name[64];
+		int length;
+
+		if (!value || value - settings->constants[at] >= (int)sizeof(name))
+			return fail("cannot read", settings->constants[at], -EINVAL);
+		length = read_hex(value + 1, bytes, sizeof(bytes));
+		if (length < 0)
+			return fail("cannot read", settings->constants[at], length);
+		memcpy(name, settings->constants[at], value - settings->constants[at]);
+		name[value - settings->constants[at]] = '\0';
+		set(object, name, bytes, length);
+	}
+	return 0;
+}
+
+static int set_driver(const struct settings *settings, struct bpf_object *object)
+{
+	const struct {
+		const char *name;
+		const void *value;
+		size_t size;
+	} variables[] = {
+		{"tag_offset", &settings->tag_offset, 4},
+		{"tag_length", &settings->tag_length, 4},
+		{"tag_count", &settings->tag_count, 4},
+		{"miss_share", &settings->miss_share, 4},
+		{"skewed", &settings->skewed, 4},
+		{"restore_offset", &settings->restore_offset, 4},
+		{"restore_value", &settings->restore_value, 8},
+	};
+
+	for (size_t at = 0; at < sizeof(variables) / sizeof(*variables); at++)
+		if (set(object, variables[at].name, variables[at].value, variables[at].size))
+			return fail("the driver lacks", variables[at].name, -ENOENT);
+	return 0;
 }
 
 /* The object and the driver in one file, whose name is put into linked. */
@@ -140,14 +200,11 @@ static int load(const struct settings *settings, struct program *program)
 		return fail("cannot open the linked", program->path, -errno);
 	bpf_object__for_each_program(each, program->object)
 		bpf_program__set_autoload(each, !strcmp(bpf_program__name(each), "drive"));
-	set(program->object, "tag_offset", &settings->tag_offset, sizeof(settings->tag_offset));
-	set(program->object, "tag_length", &settings->tag_length, sizeof(settings->tag_length));
-	set(program->object, "tag_count", &settings->tag_count, sizeof(settings->tag_count));
-	set(program->object, "miss_share", &settings->miss_share, sizeof(settings->miss_share));
-	set(program->object, "skewed", &settings->skewed, sizeof(settings->skewed));
-	set(program->object, "restore_offset", &settings->restore_offset,
-	    sizeof(settings->restore_offset));
-	set(program->object, "restore_value", &settings->restore_value, 8);
+	error = set_driver(settings, program->object);
+	if (!error)
+		error = set_constants(settings, program->object);
+	if (error)
+		return error;
 	error = bpf_object__load(program->object);
 	if (error)
 		return fail("cannot load", program->path, error);
@@ -191,6 +248,8 @@ static int describe(const struct program *program)
 	for (uint32_t at = 1; at < info.nr_jited_func_lens && at < 64; at++)
 		jited += lengths[at];
 	map = find_variable(program->object, ".bss", "results", &offset);
+	if (!map)
+		return fail("the driver lacks", "results", -ENOENT);
 	if (bpf_map_lookup_elem(bpf_map__fd(map), &zero, value))
 		return fail("cannot read the results of", program->name, -errno);
 	memcpy(results, value + offset, sizeof(results));
@@ -228,21 +287,10 @@ static int measure(const struct settings *settings, struct program *programs, si
 	return error;
 }
 
-static int read_frame(const char *hex, struct settings *settings)
-{
-	settings->frame_length = strlen(hex) / 2;
-	if (strlen(hex) % 2 || settings->frame_length > FRAME_MAX)
-		return -EINVAL;
-	for (uint32_t at = 0; at < settings->frame_length; at++)
-		if (sscanf(hex + 2 * at, "%2hhx", &settings->frame[at]) != 1)
-			return -EINVAL;
-	return 0;
-}
-
 static const char usage[] =
 	"usage: bench_run --driver OBJECT --frame HEX [--tag-offset N --tag-length N --tag-count N]\n"
 	"       [--miss-share OF_2^32] [--skewed] [--restore-offset N] [--rounds N] [--reloads N]\n"
-	"       [--repeat RUNS_OF_64] NAME=OBJECT…\n";
+	"       [--repeat RUNS_OF_64] [--set CONSTANT=HEX]… NAME=OBJECT…\n";
 
 int main(int argc, char **argv)
 {
@@ -257,7 +305,8 @@ int main(int argc, char **argv)
 		RESTORE,
 		ROUNDS,
 		RELOADS,
-		REPEAT
+		REPEAT,
+		SET,
 	};
 	static const struct option options[] = {
 		{"driver", required_argument, NULL, DRIVER},
@@ -271,12 +320,13 @@ int main(int argc, char **argv)
 		{"rounds", required_argument, NULL, ROUNDS},
 		{"reloads", required_argument, NULL, RELOADS},
 		{"repeat", required_argument, NULL, REPEAT},
+		{"set", required_argument, NULL, SET},
 		{0},
 	};
 	struct settings settings = {.rounds = 5, .reloads = 3, .repeat = 10000, .tag_count = 1};
 	struct program programs[PROGRAMS_MAX] = {0};
 	size_t count = 0;
-	int option;
+	int option, length;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		uint32_t number = optarg ? strtoul(optarg, NULL, 0) : 0;
@@ -286,10 +336,12 @@ int main(int argc, char **argv)
 			settings.driver = optarg;
 			break;
 		case FRAME:
-			if (read_frame(optarg, &settings)) {
+			length = read_hex(optarg, settings.frame, sizeof(settings.frame));
+			if (length < 0) {
 				fputs("bench_run: the frame is not hex, or too long\n", stderr);
 				return 2;
 			}
+			settings.frame_length = length;
 			break;
 		case OFFSET:
 			settings.tag_offset = number;
@@ -317,6 +369,13 @@ int main(int argc, char **argv)
 			break;
 		case REPEAT:
 			settings.repeat = number;
+			break;
+		case SET:
+			if (settings.constant_count == CONSTANTS_MAX) {
+				fputs(usage, stderr);
+				return 2;
+			}
+			settings.constants[settings.constant_count++] = optarg;
 			break;
 		default:
 			fputs(usage, stderr);
