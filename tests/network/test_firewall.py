@@ -12,7 +12,7 @@ from lib.clients import ask, ask_udp, connect, exchange, message, udp_socket
 from lib.mplex import attach, kernel_hands_over_tcp
 from lib.netns import SERVER
 from lib.servers import Servers
-from lib.waiting import settle
+from lib.waiting import settle, wait_until
 
 RULES = """
     version: 1
@@ -152,11 +152,11 @@ def test_udp_wants_the_backend_ports_open(network, mplex, version, rules):
 
 
 def test_udp_is_lost_with_only_the_listen_port_open(network, mplex, servers, version):
-    with network.server.firewall(ONLY_LISTEN_PORT), mplex.counted() as counters, \
-            udp_socket(network.client, version) as sock:
+    before = mplex.counters()
+    with network.server.firewall(ONLY_LISTEN_PORT), udp_socket(network.client, version) as sock:
         sock.sendto(message("601"), (SERVER[version], 5000))
+        assert wait_until(lambda: mplex.counters().since(before)["feed", "routed"] == 1)
         settle()
-    assert counters["feed", "routed"] == 1
     assert not servers.received()
 
 
