@@ -95,7 +95,7 @@ static __always_inline bool checksum_holds(struct __sk_buff *skb, const struct p
 	return !walk.left && !checksum_fold(pseudo + walk.sum);
 }
 
-/* part: hand_over (needs: bound_ports, checksum_holds, from_client, hand_over_counters, listener_tuple, packet, pending, skb, sock, tcp_header, tuple_size) */
+/* part: hand_over (needs: bound_ports, checksum_holds, from_client, hand_over_counters, listener_tuple, packet, pending, port_index, skb, sock, tcp_header, tuple_size) */
 /* The kernel's, since 6.8: net/core/filter.c. */
 struct bpf_tcp_req_attrs {
 	__u32 rcv_tsval;
@@ -200,7 +200,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	struct pending *known;
 	int action;
 
-	if (!ports || !ports->bound[bpf_ntohs(packet->dport)])
+	if (!ports || !ports->bound[port_index(packet->dport)])
 		return TC_ACT_UNSPEC;
 	if ((void *)(tcp + 1) > packet->data_end)
 		return TC_ACT_UNSPEC;

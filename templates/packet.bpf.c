@@ -63,6 +63,16 @@ static __always_inline bool parse_ports(struct packet *packet)
 	return true;
 }
 
+/* part: port_index (needs: kernel) */
+/* A port as an index. The verifier of older kernels sees no bound in what ntohs returns. */
+static __always_inline __u32 port_index(__be16 port)
+{
+	__u32 index = bpf_ntohs(port);
+
+	barrier_var(index);
+	return index & 0xffff;
+}
+
 /* part: parse_ipv4 (needs: packet, ipv4_header, parse_ports) */
 /* Reads an IPv4 header. False for a later fragment: it has no ports. */
 static __always_inline bool parse_ipv4(struct packet *packet)
@@ -190,11 +200,11 @@ const volatile __u8 mplex_linear; /* 1: no frame has fragments (Linux before 5.1
  */
 static __always_inline bool ip_length_holds(const struct packet *packet)
 {
-	__u64 start = packet->ip - packet->data;
+	__u64 end = packet->ip - packet->data + packet->ip_length;
 
-	if (packet->ip + packet->ip_length <= packet->data_end)
+	if (end <= (__u64)(packet->data_end - packet->data))
 		return true;
-	return !mplex_linear && start + packet->ip_length <= bpf_xdp_get_buff_len(packet->context);
+	return !mplex_linear && end <= bpf_xdp_get_buff_len(packet->context);
 }
 
 /* part: payload_bytes (needs: packet, ip_length_holds) */

@@ -9,7 +9,7 @@
 #include "cookie.bpf.c"
 #include "judge.bpf.c"
 
-/* part: receive_tcp (needs: answer_tcp, bound_ports, cookie, checksum_update, find_socket, from_client, is_martian, judge, mss, next_hop, pending, reasons, tcp_options, verdict) */
+/* part: receive_tcp (needs: answer_tcp, bound_ports, cookie, checksum_update, find_socket, from_client, is_martian, judge, mss, next_hop, pending, port_index, reasons, tcp_options, verdict) */
 const volatile __u16 mplex_window;			     /* to announce; 0: 65535 */
 const volatile __u8 mplex_window_scale;			     /* to announce; 255: none */
 const volatile __u8 mplex_sack, mplex_timestamps, mplex_ecn; /* 1: the sysctl allows it */
@@ -207,7 +207,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 	bpf_map_update_elem(&pending, &connection->tuple, &bound, 0);
 	ports = bpf_map_lookup_elem(&bound_ports, &(__u32){0});
 	if (ports)
-		ports->bound[bpf_ntohs(packet->dport)] = 1;
+		ports->bound[port_index(packet->dport)] = 1;
 	return XDP_PASS;
 }
 

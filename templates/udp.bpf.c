@@ -40,7 +40,7 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 	udp->dest = to;
 }
 
-/* part: reply_ports (needs: kernel) */
+/* part: reply_ports (needs: kernel, port_index) */
 enum {
 	REPLIES_TRACKED = 0x10000,
 };
@@ -70,7 +70,7 @@ static __always_inline __u32 get_reply_port(__be16 backend)
 {
 	struct reply_ports *replies = bpf_map_lookup_elem(&reply_ports, &(__u32){0});
 
-	return replies ? replies->port[bpf_ntohs(backend)] : 0;
+	return replies ? replies->port[port_index(backend)] : 0;
 }
 
 /* part: flows (needs: kernel, tuple) */
@@ -86,7 +86,7 @@ struct flow_key {
 
 struct flow {
 	__u16 port;
-	bool shared; /* the client writes to several backend ports through one listen port */
+	__u16 shared; /* 1: the client writes to several backend ports through one listen port */
 };
 
 struct {
