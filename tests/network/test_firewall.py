@@ -3,7 +3,8 @@
 
 The first packet of a TCP connection that netfilter sees is its first data, addressed to the listen
 port. The shapes that lose connections are part of the manual, so their tests say how: connect()
-succeeds, then the message is lost, and the client hangs or is told late. UDP is in netfilter what mplex made of it: to the backend port.
+succeeds, then the message is lost, and the client hangs or is told late. UDP is in netfilter what
+mplex made of it: to the backend port.
 """
 
 import pytest
