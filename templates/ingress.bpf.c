@@ -119,6 +119,7 @@ struct sock {
 	atomic_t sk_drops;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
+	void *sk_reuseport_cb;
 } __attribute__((preserve_access_index));
 
 struct inet_sock {
@@ -136,6 +137,11 @@ struct tcp_sock {
 
 extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk,
 				   struct bpf_tcp_req_attrs *attrs, int attrs__sz) __ksym;
+
+static __always_inline bool is_fresh(const struct pending *known)
+{
+	return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH;
+}
 
 /*
  * Gives the segment to the listener: the kernel then makes the connection as if it had seen the
@@ -162,6 +168,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	};
 	struct tcp_sock *tcp;
 	struct sock *sk;
+	bool group, kept;
 
 	if (listener->state != TCP_LISTEN) {
 		count_hand_over(skb, known, NO_LISTENER);
@@ -173,12 +180,13 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
-	if (known->closed || (known->delivered && known->drops == sk->sk_drops.counter)) {
+	group = sk->sk_reuseport_cb;
+	kept = !group && known->drops == sk->sk_drops.counter;
+	if (known->closed || (known->delivered && (kept || is_fresh(known)))) {
 		count_hand_over(skb, known, REPLAY);
-		return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH ? TC_ACT_SHOT
-									    : TC_ACT_UNSPEC;
+		return is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
-	if (sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
+	if (!group && sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
 		count_hand_over(skb, known, BACKLOG);
 		return TC_ACT_SHOT;
 	}
@@ -187,6 +195,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		return TC_ACT_UNSPEC;
 	}
 	known->delivered = true;
+	known->bound_at = bpf_ktime_get_ns();
 	known->drops = sk->sk_drops.counter;
 	return TC_ACT_UNSPEC;
 }
@@ -206,8 +215,11 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 		return TC_ACT_UNSPEC;
 	from_client(packet, packet->dport, &tuple);
 	known = bpf_map_lookup_elem(&pending, &tuple);
-	if (!known || known->isn + 1 != bpf_ntohl(tcp->seq) || (tcp->flags & (TCP_SYN | TCP_RST)) ||
-	    !checksum_holds(skb, packet, &tuple))
+	if (!known || (tcp->flags & (TCP_SYN | TCP_RST)))
+		return TC_ACT_UNSPEC;
+	if (known->isn + 1 != bpf_ntohl(tcp->seq)) /* waits for the first segment, or is ordinary */
+		return !known->delivered && is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	if (!checksum_holds(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
