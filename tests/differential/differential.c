@@ -5,14 +5,14 @@
  * against the interpreter.
  *
  *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--seconds N] [--exact]
- *		[--rules FILE]
+ *		[--rules FILE] [--first]
  *	differential --cookies WINDOWS
  *
  * A rule file and all of its frames follow from one number: file i of a run is made from seed + i,
  * so `--seed THAT --files 1` brings a failing one back (with the same --frames). --seconds is when
  * to begin no more of them; --exact leaves out ranges and '?' in tags. With --rules, that rule file
- * is the one each time, and only the frames and the host are random. --cookies does something else:
- * see cookies.c. Needs root.
+ * is the one each time, and only the frames and the host are random. --first ends at the first
+ * failure and leaves it as large as it is. --cookies does something else: see cookies.c. Needs root.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -48,7 +48,7 @@ struct options {
 	uint64_t seed;
 	unsigned long files, frames, jobs;
 	unsigned long seconds; /* 0: as long as it takes */
-	bool patterns;
+	bool patterns, first;
 	const char *rules; /* a rule file's name, or NULL: random ones */
 };
 
@@ -275,12 +275,17 @@ static void fail_trial(struct session *session, int interface, const struct tria
 
 	fprintf(out, "first seen: %s: %s\n", check->difference, check->detail);
 	smaller = *trial;
-	shrink_frame(session, interface, check, &smaller);
+	if (!session->options->first)
+		shrink_frame(session, interface, check, &smaller);
 	trial_report(&session->program, &session->host, interface, &smaller, out);
 	print_host(&session->host, out);
-	text = shrink_text(session, interface, &smaller, check);
-	print_rules(text, out);
-	free(text);
+	if (session->options->first) {
+		print_rules(session->text, out);
+	} else {
+		text = shrink_text(session, interface, &smaller, check);
+		print_rules(text, out);
+		free(text);
+	}
 	fclose(out);
 	publish(report, size);
 	session->failed = true;
@@ -598,7 +603,7 @@ static void work(const struct options *options, unsigned long worker, bool split
 		exit(1);
 	}
 	for (unsigned long file = worker; file < options->files; file += options->jobs) {
-		if (tasks->failures >= FAILURES_MAX)
+		if (tasks->failures >= (options->first ? 1 : FAILURES_MAX))
 			break;
 		if (options->seconds && seconds_now() - start >= options->seconds)
 			break;
@@ -679,15 +684,11 @@ static unsigned long number(const char *text)
 int main(int argc, char **argv)
 {
 	static const struct option long_options[] = {
-		{"files", required_argument, NULL, 'f'},
-		{"frames", required_argument, NULL, 'n'},
-		{"seed", required_argument, NULL, 's'},
-		{"jobs", required_argument, NULL, 'j'},
-		{"seconds", required_argument, NULL, 't'},
-		{"exact", no_argument, NULL, 'e'},
-		{"rules", required_argument, NULL, 'r'},
-		{"cookies", required_argument, NULL, 'c'},
-		{NULL, 0, NULL, 0},
+		{"files", required_argument, NULL, 'f'},   {"frames", required_argument, NULL, 'n'},
+		{"seed", required_argument, NULL, 's'},	   {"jobs", required_argument, NULL, 'j'},
+		{"seconds", required_argument, NULL, 't'}, {"exact", no_argument, NULL, 'e'},
+		{"first", no_argument, NULL, '1'},	   {"rules", required_argument, NULL, 'r'},
+		{"cookies", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0},
 	};
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct options options = {
@@ -712,6 +713,9 @@ int main(int argc, char **argv)
 			break;
 		case 'j':
 			options.jobs = number(optarg);
+			break;
+		case '1':
+			options.first = true;
 			break;
 		case 't':
 			options.seconds = number(optarg);
