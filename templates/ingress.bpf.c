@@ -149,8 +149,10 @@ static __always_inline bool is_fresh(const struct pending *known)
  *
  * A cookie opens one connection. A segment that was given before is a copy, which must not deliver
  * its message again, unless the kernel could not keep the connection: the accept queue was full.
- * The listener counts what it drops, and while it has dropped nothing since, the first one got
- * through. Its socket may still be in the making, so a copy right behind it must not cause a RST.
+ * The listener counts what it drops; if it has dropped nothing since, or the connection was seen to
+ * end, the first one got through. Of an SO_REUSEPORT group the kernel chooses the member only
+ * later, so there is no queue to ask. The first one's socket may still be in the making, so a copy
+ * right behind it must not cause a RST.
  */
 static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 				struct bpf_sock *listener)
@@ -200,6 +202,21 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	return TC_ACT_UNSPEC;
 }
 
+/* Whether the kernel has a socket of the connection's own. */
+static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *packet,
+				       struct bpf_sock_tuple *tuple)
+{
+	struct bpf_sock *sk;
+	bool own;
+
+	sk = bpf_skc_lookup_tcp(skb, tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	own = sk->state != TCP_LISTEN;
+	bpf_sk_release(sk);
+	return own;
+}
+
 static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packet)
 {
 	struct bound_ports *ports = bpf_map_lookup_elem(&bound_ports, &(__u32){0});
@@ -219,6 +236,8 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 		return TC_ACT_UNSPEC;
 	if (known->isn + 1 != bpf_ntohl(tcp->seq)) /* waits for the first segment, or is ordinary */
 		return !known->delivered && is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	if (known->delivered && has_socket(skb, packet, &tuple))
+		return TC_ACT_UNSPEC;
 	if (!checksum_holds(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
 	listener_tuple(packet, known->port, &tuple);
