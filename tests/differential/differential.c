@@ -12,7 +12,7 @@
  * so `--seed THAT --files 1` brings a failing one back (with the same --frames). --seconds is when
  * to begin no more of them; --exact leaves out ranges and '?' in tags. With --rules, that rule file
  * is the one each time, and only the frames and the host are random. --first ends at the first
- * failure and leaves it as large as it is. --cookies does something else: see cookies.c. Needs root.
+ * failure and leaves it as large as it is. --cookies does something else (cookies.c). Needs root.
  */
 #include <errno.h>
 #include <getopt.h>
