@@ -445,11 +445,11 @@ const volatile __u8 mplex_linear; /* 1: no frame has fragments (Linux before 5.1
  */
 static __always_inline bool ip_length_holds(const struct packet *packet)
 {
-	__u64 start = packet->ip - packet->data;
+	__u64 end = packet->ip - packet->data + packet->ip_length;
 
-	if (packet->ip + packet->ip_length <= packet->data_end)
+	if (end <= (__u64)(packet->data_end - packet->data))
 		return true;
-	return !mplex_linear && start + packet->ip_length <= bpf_xdp_get_buff_len(packet->context);
+	return !mplex_linear && end <= bpf_xdp_get_buff_len(packet->context);
 }
 
 /* False when the lengths contradict each other. */
@@ -596,6 +596,15 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 	udp->dest = to;
 }
 
+/* A port as an index. The verifier of older kernels sees no bound in what ntohs returns. */
+static __always_inline __u32 port_index(__be16 port)
+{
+	__u32 index = bpf_ntohs(port);
+
+	barrier_var(index);
+	return index & 0xffff;
+}
+
 enum {
 	REPLIES_TRACKED = 0x10000,
 };
@@ -625,7 +634,7 @@ static __always_inline __u32 get_reply_port(__be16 backend)
 {
 	struct reply_ports *replies = bpf_map_lookup_elem(&reply_ports, &(__u32){0});
 
-	return replies ? replies->port[bpf_ntohs(backend)] : 0;
+	return replies ? replies->port[port_index(backend)] : 0;
 }
 
 /* A UDP datagram to a listen port. */

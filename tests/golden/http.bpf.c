@@ -459,11 +459,11 @@ const volatile __u8 mplex_linear; /* 1: no frame has fragments (Linux before 5.1
  */
 static __always_inline bool ip_length_holds(const struct packet *packet)
 {
-	__u64 start = packet->ip - packet->data;
+	__u64 end = packet->ip - packet->data + packet->ip_length;
 
-	if (packet->ip + packet->ip_length <= packet->data_end)
+	if (end <= (__u64)(packet->data_end - packet->data))
 		return true;
-	return !mplex_linear && start + packet->ip_length <= bpf_xdp_get_buff_len(packet->context);
+	return !mplex_linear && end <= bpf_xdp_get_buff_len(packet->context);
 }
 
 /* False when the lengths contradict each other. */
@@ -1234,6 +1234,15 @@ struct {
 	__type(value, struct pending);
 } pending SEC(".maps");
 
+/* A port as an index. The verifier of older kernels sees no bound in what ntohs returns. */
+static __always_inline __u32 port_index(__be16 port)
+{
+	__u32 index = bpf_ntohs(port);
+
+	barrier_var(index);
+	return index & 0xffff;
+}
+
 enum {
 	TCP_OPTIONS_MAX = 40,
 	TCPOPT_EOL = 0,
@@ -1513,7 +1522,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 	bpf_map_update_elem(&pending, &connection->tuple, &bound, 0);
 	ports = bpf_map_lookup_elem(&bound_ports, &(__u32){0});
 	if (ports)
-		ports->bound[bpf_ntohs(packet->dport)] = 1;
+		ports->bound[port_index(packet->dport)] = 1;
 	return XDP_PASS;
 }
 
@@ -1806,6 +1815,7 @@ struct sock {
 	atomic_t sk_drops;
 	__u32 sk_ack_backlog;
 	__u32 sk_max_ack_backlog;
+	void *sk_reuseport_cb;
 } __attribute__((preserve_access_index));
 
 struct inet_sock {
@@ -1824,14 +1834,21 @@ struct tcp_sock {
 extern int bpf_sk_assign_tcp_reqsk(struct __sk_buff *skb, struct sock *sk,
 				   struct bpf_tcp_req_attrs *attrs, int attrs__sz) __ksym;
 
+static __always_inline bool is_fresh(const struct pending *known)
+{
+	return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH;
+}
+
 /*
  * Gives the segment to the listener: the kernel then makes the connection as if it had seen the
  * handshake itself. What is not given to it, the kernel answers by RST.
  *
  * A cookie opens one connection. A segment that was given before is a copy, which must not deliver
  * its message again, unless the kernel could not keep the connection: the accept queue was full.
- * The listener counts what it drops, and while it has dropped nothing since, the first one got
- * through. Its socket may still be in the making, so a copy right behind it must not cause a RST.
+ * The listener counts what it drops; if it has dropped nothing since, or the connection was seen to
+ * end, the first one got through. Of an SO_REUSEPORT group the kernel chooses the member only
+ * later, so there is no queue to ask. The first one's socket may still be in the making, so a copy
+ * right behind it must not cause a RST.
  */
 static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 				struct bpf_sock *listener)
@@ -1849,6 +1866,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	};
 	struct tcp_sock *tcp;
 	struct sock *sk;
+	bool group, kept;
 
 	if (listener->state != TCP_LISTEN) {
 		count_hand_over(skb, known, NO_LISTENER);
@@ -1860,12 +1878,13 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
-	if (known->closed || (known->delivered && known->drops == sk->sk_drops.counter)) {
+	group = sk->sk_reuseport_cb;
+	kept = !group && known->drops == sk->sk_drops.counter;
+	if (known->closed || (known->delivered && (kept || is_fresh(known)))) {
 		count_hand_over(skb, known, REPLAY);
-		return bpf_ktime_get_ns() - known->bound_at < PENDING_FRESH ? TC_ACT_SHOT
-									    : TC_ACT_UNSPEC;
+		return is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
-	if (sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
+	if (!group && sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
 		count_hand_over(skb, known, BACKLOG);
 		return TC_ACT_SHOT;
 	}
@@ -1874,8 +1893,24 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 		return TC_ACT_UNSPEC;
 	}
 	known->delivered = true;
+	known->bound_at = bpf_ktime_get_ns();
 	known->drops = sk->sk_drops.counter;
 	return TC_ACT_UNSPEC;
+}
+
+/* Whether the kernel has a socket of the connection's own. */
+static __always_inline bool has_socket(struct __sk_buff *skb, const struct packet *packet,
+				       struct bpf_sock_tuple *tuple)
+{
+	struct bpf_sock *sk;
+	bool own;
+
+	sk = bpf_skc_lookup_tcp(skb, tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	own = sk->state != TCP_LISTEN;
+	bpf_sk_release(sk);
+	return own;
 }
 
 static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packet)
@@ -1887,14 +1922,19 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	struct pending *known;
 	int action;
 
-	if (!ports || !ports->bound[bpf_ntohs(packet->dport)])
+	if (!ports || !ports->bound[port_index(packet->dport)])
 		return TC_ACT_UNSPEC;
 	if ((void *)(tcp + 1) > packet->data_end)
 		return TC_ACT_UNSPEC;
 	from_client(packet, packet->dport, &tuple);
 	known = bpf_map_lookup_elem(&pending, &tuple);
-	if (!known || known->isn + 1 != bpf_ntohl(tcp->seq) || (tcp->flags & (TCP_SYN | TCP_RST)) ||
-	    !checksum_holds(skb, packet, &tuple))
+	if (!known || (tcp->flags & (TCP_SYN | TCP_RST)))
+		return TC_ACT_UNSPEC;
+	if (known->isn + 1 != bpf_ntohl(tcp->seq)) /* waits for the first segment, or is ordinary */
+		return !known->delivered && is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	if (known->delivered && has_socket(skb, packet, &tuple))
+		return TC_ACT_UNSPEC;
+	if (!checksum_holds(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);

@@ -410,11 +410,11 @@ const volatile __u8 mplex_linear; /* 1: no frame has fragments (Linux before 5.1
  */
 static __always_inline bool ip_length_holds(const struct packet *packet)
 {
-	__u64 start = packet->ip - packet->data;
+	__u64 end = packet->ip - packet->data + packet->ip_length;
 
-	if (packet->ip + packet->ip_length <= packet->data_end)
+	if (end <= (__u64)(packet->data_end - packet->data))
 		return true;
-	return !mplex_linear && start + packet->ip_length <= bpf_xdp_get_buff_len(packet->context);
+	return !mplex_linear && end <= bpf_xdp_get_buff_len(packet->context);
 }
 
 /* False when the lengths contradict each other. */
