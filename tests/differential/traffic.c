@@ -110,18 +110,17 @@ void host_draw(struct random *random, struct host *host)
 		memcpy(drawn.mac, OUR_MAC, 6);
 	if (random_chance(random, 95))
 		random_fill(random, drawn.key, sizeof(drawn.key));
-	if (random_chance(random, 2))
+	if (random_chance(random, 10))
 		drawn.key[random_below(random, 2)] = 0;
 
 	static const uint32_t counts[] = {0, 1, 1, 2, 5, HOST_ADDRESSES_MAX};
 
 	drawn.local_v4_count = RANDOM_OF(random, counts);
 	drawn.local_v6_count = RANDOM_OF(random, counts);
-	for (uint32_t i = 0; i < drawn.local_v4_count; i++) {
+	/* Those behind the count must not matter. */
+	for (uint32_t i = 0; i < HOST_ADDRESSES_MAX; i++) {
 		random_fill(random, drawn.local_v4[i], 4);
 		drawn.local_v4[i][0] = 192;
-	}
-	for (uint32_t i = 0; i < drawn.local_v6_count; i++) {
 		random_fill(random, drawn.local_v6[i], 16);
 		put32(drawn.local_v6[i], 0x20010db8);
 	}
@@ -163,6 +162,14 @@ static void draw_in_prefix(struct random *random, const struct address *prefix, 
 	}
 }
 
+/* One of the host's own addresses, or sometimes the one behind them. */
+static uint64_t draw_local(struct random *random, uint32_t count)
+{
+	if (count < HOST_ADDRESSES_MAX && random_chance(random, 3))
+		return count;
+	return random_below(random, count);
+}
+
 void address_draw(const struct traffic *traffic, const struct listener *listener, uint8_t family,
 		  uint8_t address[16])
 {
@@ -182,12 +189,12 @@ void address_draw(const struct traffic *traffic, const struct listener *listener
 	if (family == 4) {
 		address[0] = 192;
 		if (host->local_known && host->local_v4_count)
-			memcpy(address, host->local_v4[random_below(random, host->local_v4_count)],
+			memcpy(address, host->local_v4[draw_local(random, host->local_v4_count)],
 			       4);
 	} else {
 		put32(address, 0x20010db8);
 		if (host->local_known && host->local_v6_count)
-			memcpy(address, host->local_v6[random_below(random, host->local_v6_count)],
+			memcpy(address, host->local_v6[draw_local(random, host->local_v6_count)],
 			       16);
 	}
 }
@@ -195,12 +202,12 @@ void address_draw(const struct traffic *traffic, const struct listener *listener
 static void draw_client(struct random *random, uint8_t family, uint8_t *address)
 {
 	random_fill(random, address, address_length(family));
-	if (random_chance(random, 90)) {
+	if (random_chance(random, 88)) {
 		if (family == 4)
 			address[0] = 100;
 		else
 			put16(address, 0x2002);
-	} else if (family == 6 && random_chance(random, 20)) {
+	} else if (family == 6 && random_chance(random, 40)) {
 		memset(address, 0, 15); /* ::, ::1 and their neighbours */
 		address[15] = (uint8_t)random_below(random, 4);
 	} else if (family == 6) {
