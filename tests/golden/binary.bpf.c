@@ -394,8 +394,8 @@ const volatile __u8 mplex_local_known; /* 0: every address counts as the host's 
 const volatile __u32 mplex_local_v4_count;
 const volatile __be32 mplex_local_v4[LOCAL_MAX];
 
-/* A function of its own, so that the verifier walks the loop once and not once per way out. */
-static __noinline bool local_ipv4(__be32 address)
+/* A global function: the verifier walks its loop once, and not once for each way to it. */
+__noinline int local_ipv4(__be32 address)
 {
 	for (__u32 i = 0; i < LOCAL_MAX && i < mplex_local_v4_count; i++)
 		if (address == mplex_local_v4[i])
@@ -406,7 +406,8 @@ static __noinline bool local_ipv4(__be32 address)
 const volatile __u32 mplex_local_v6_count;
 const volatile __be32 mplex_local_v6[LOCAL_MAX][4];
 
-static __noinline bool local_ipv6(__be32 a, __be32 b, __be32 c, __be32 d)
+/* As for IPv4. */
+__noinline int local_ipv6(__be32 a, __be32 b, __be32 c, __be32 d)
 {
 	for (__u32 i = 0; i < LOCAL_MAX && i < mplex_local_v6_count; i++)
 		if (d == mplex_local_v6[i][3] && c == mplex_local_v6[i][2] &&
