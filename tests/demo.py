@@ -5,7 +5,8 @@
 Two network namespaces joined by a veth pair, a client in one, servers in the other.
 rules/mplex.yaml is compiled and attached by the three commands that the README gives. The messages
 sent are the rule file's own examples, by TCP and by UDP, and one to a port that the rules do not
-name. Whatever comes out is held against what the rules say: the exit status is 1 if anything differs.
+name. Whatever comes out is held against what the rules say: the exit status is 1 if anything
+differs.
 
 The namespaces have no names and vanish with this process, however it ends.
 """
