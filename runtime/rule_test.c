@@ -22,6 +22,7 @@
 #include <linux/bpf.h>
 
 #include "check.h"
+#include "command.h"
 #include "constants.h"
 #include "counters.h"
 #include "error.h"
@@ -30,8 +31,6 @@
 #include "kernel.h"
 #include "layout.h"
 #include "object.h"
-#include "rule_test.h"
-#include "run.h"
 #include "scope.h"
 
 enum {
@@ -430,7 +429,11 @@ static int prepare(struct bench *bench, const char *path, char *error, size_t n)
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
 
-int rule_test(const char *path, bool json)
+/*
+ * Prints a line for each example. Returns the exit status: done when all came out as expected,
+ * failed when one did not.
+ */
+static int rule_test(const char *path, bool json)
 {
 	SCOPED(scoped_bench) struct bench *bench = calloc(1, sizeof(*bench));
 	struct results results = {.list = json ? json_array() : NULL};
@@ -459,3 +462,33 @@ int rule_test(const char *path, bool json)
 	}
 	return results.failed ? STATUS_FAILED : STATUS_DONE;
 }
+
+static int test_main(int argc, char **argv)
+{
+	enum {
+		JSON = 1
+	};
+	static const struct option names[] = {
+		{"json", no_argument, NULL, JSON},
+		{},
+	};
+	bool json = false;
+	int option;
+
+	while ((option = command_option(argc, argv, &test_command, names))) {
+		if (option < 0)
+			return STATUS_USAGE;
+		json = true;
+	}
+	if (argc - optind != 1)
+		return command_usage("an object is needed");
+	return rule_test(argv[optind], json);
+}
+
+const struct command test_command = {
+	.name = "test",
+	.arguments = "OBJECT [--json]",
+	.summary = "Runs the examples of the rule file in the kernel, in a namespace of its own",
+	.options = "  --json             one JSON object for all results\n",
+	.main = test_main,
+};

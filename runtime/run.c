@@ -16,7 +16,9 @@
 
 #include <linux/rtnetlink.h>
 
+#include "attach.h"
 #include "check.h"
+#include "command.h"
 #include "constants.h"
 #include "counters.h"
 #include "error.h"
@@ -25,13 +27,20 @@
 #include "netlink.h"
 #include "object.h"
 #include "report.h"
-#include "run.h"
 #include "scope.h"
 
 /* Seconds between two reports: people look at a terminal, other outputs are kept. */
 enum {
 	TERMINAL_INTERVAL = 1,
 	LINES_INTERVAL = 10,
+};
+
+struct run_options {
+	const char *interface;
+	const char *object;
+	enum mode mode;
+	bool json;
+	unsigned interval; /* seconds between two reports; 0: as the output suggests */
 };
 
 /* All that a run holds, in the order in which it came. */
@@ -235,7 +244,11 @@ static int take_signals(void)
 	return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-int run(const struct run_options *options)
+/*
+ * Attaches an object to an interface and watches it until SIGINT, SIGTERM or SIGHUP. Reports go to
+ * standard output, errors and warnings to standard error. Returns the exit status.
+ */
+static int run(const struct run_options *options)
 {
 	SCOPED(scoped_session)
 	struct session session = {
@@ -274,3 +287,59 @@ int run(const struct run_options *options)
 	report_detached(&session.report);
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
+
+static int run_main(int argc, char **argv)
+{
+	enum {
+		MODE = 1,
+		INTERVAL,
+		JSON,
+	};
+	static const struct option names[] = {
+		{"mode", required_argument, NULL, MODE},
+		{"interval", required_argument, NULL, INTERVAL},
+		{"json", no_argument, NULL, JSON},
+		{},
+	};
+	struct run_options options = {};
+	int option;
+
+	while ((option = command_option(argc, argv, &run_command, names))) {
+		switch (option) {
+		case MODE:
+			if (!strcmp(optarg, "native"))
+				options.mode = MODE_NATIVE;
+			else if (!strcmp(optarg, "generic"))
+				options.mode = MODE_GENERIC;
+			else
+				return command_usage("--mode is native or generic");
+			break;
+		case INTERVAL:
+			if (!command_number(optarg, 1, 86400, &options.interval))
+				return command_usage(
+					"--interval is a whole number of seconds, 1 to 86400");
+			break;
+		case JSON:
+			options.json = true;
+			break;
+		default:
+			return STATUS_USAGE;
+		}
+	}
+	if (argc - optind != 2)
+		return command_usage("an interface and an object are needed");
+	options.interface = argv[optind];
+	options.object = argv[optind + 1];
+	return run(&options);
+}
+
+const struct command run_command = {
+	.name = "run",
+	.arguments = "IFACE OBJECT [--mode native|generic] [--interval SECONDS] [--json]",
+	.summary = "Attaches the object to the interface and shows its counters until it is ended",
+	.options = "  --mode native      run in the interface's driver (the default)\n"
+		   "  --mode generic     run behind the driver: slower, works on every interface\n"
+		   "  --interval SECONDS between two reports: 1 on a terminal, else 10\n"
+		   "  --json             one JSON object a line\n",
+	.main = run_main,
+};

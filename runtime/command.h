@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The commands of mplex-run: one file each, with its own options and help, listed in main.c.
+ */
+#ifndef MPLEX_RUN_COMMAND_H
+#define MPLEX_RUN_COMMAND_H
+
+#include <getopt.h>
+#include <stdbool.h>
+
+/* What a process of mplex-run ends with. */
+enum exit_status {
+	STATUS_DONE = 0,
+	STATUS_FAILED = 1,
+	STATUS_USAGE = 2,
+	STATUS_BAD_OBJECT = 3,
+};
+
+struct command {
+	const char *name;
+	const char *arguments; /* "OBJECT [--json]" */
+	const char *summary;   /* one line of help, a sentence without its full stop */
+	const char *options; /* the help's lines about options, each ended by a newline; or NULL */
+	/* argv[0] is the command's name or the program's. Returns the exit status. */
+	int (*main)(int argc, char **argv);
+};
+
+extern const struct command run_command;
+extern const struct command test_command;
+
+/*
+ * The next option of a command line, as getopt_long has it; names are the command's own, ended by
+ * an empty one. Returns its value, 0 at the end (the arguments are at optind then), or -1 when it
+ * is unknown or lacks its argument, which was said already. --help and --version end the process.
+ */
+int command_option(int argc, char **argv, const struct command *command,
+		   const struct option *names);
+
+/* Reads a whole number from min to max. Returns whether it is one, and else *out is untouched. */
+bool command_number(const char *text, unsigned min, unsigned max, unsigned *out);
+
+/* Says what is wrong with the command line. Returns STATUS_USAGE. */
+int command_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Says what failed. Returns STATUS_FAILED. */
+int command_failed(const char *sentence);
+
+#endif
