@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The checks before anything is loaded. Each returns 0, or -errno with a sentence that says what
- * stands in the way and what removes it. None changes anything.
+ * What has to hold for an object to run on an interface, one function for each question. Each adds
+ * at least one finding where it applies to the subject, and changes nothing. A load asks those
+ * whose problems it could not survive; the doctor asks all.
  */
 #ifndef MPLEX_RUN_CHECK_H
 #define MPLEX_RUN_CHECK_H
@@ -10,33 +11,41 @@
 
 #include "attach.h"
 
+struct findings;
 struct interface;
 struct object;
 
-/* Whether this process may load and attach BPF programs. */
-int check_rights(char *error, size_t n);
+/* What is asked about. */
+struct subject {
+	const struct interface *interface;
+	const struct object *object; /* opened; NULL: none is named */
+	enum mode mode;
+};
 
-/* The kernel functions that the programs call. */
-int check_kernel(const struct object *object, char *error, size_t n);
+typedef void check(const struct subject *subject, struct findings *findings);
 
-/* The sysctls that the programs depend on. */
-int check_sysctls(const struct object *object, char *error, size_t n);
+/* Whether this process may load and attach BPF programs. Looks at no subject: NULL will do. */
+check check_rights;
 
 /* Ethernet, but not the loopback interface. */
-int check_interface(const struct interface *interface, char *error, size_t n);
+check check_interface;
+
+/* The kernel functions that the object's programs call. */
+check check_kfuncs;
+
+/* The sysctls that the programs depend on. */
+check check_sysctls;
 
 /* Another XDP program on the interface. */
-int check_xdp_free(const struct interface *interface, char *error, size_t n);
+check check_xdp_free;
 
 /* VLAN tags that XDP would not see, where its answers need them. */
-int check_vlan(const struct interface *interface, const struct object *object, char *error,
-	       size_t n);
+check check_vlan;
 
-/*
- * A veth whose peer may not take the answers: not a failure, since the peer cannot be asked from
- * here. Returns 0, or -ENETUNREACH with a warning in error.
- */
-int check_veth(const struct interface *interface, const struct object *object, enum mode mode,
-	       char *error, size_t n);
+/* A veth whose peer may not take the answers. */
+check check_veth;
+
+/* Runs a check. Returns 0, or -EINVAL with its first problem as a sentence. */
+int check_require(check *check, const struct subject *subject, char *error, size_t n);
 
 #endif

@@ -4,6 +4,7 @@
  * features back.
  */
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -15,6 +16,11 @@
 static void scoped_btf_free(struct btf **btf)
 {
 	btf__free(*btf);
+}
+
+bool kernel_has_btf(void)
+{
+	return !access("/sys/kernel/btf/vmlinux", R_OK);
 }
 
 bool kernel_has_kfunc(const char *name)

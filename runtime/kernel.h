@@ -4,7 +4,10 @@
 
 #include <stdbool.h>
 
-/* Whether the running kernel has the function for BPF programs to call. */
+/* Whether the running kernel describes its types. */
+bool kernel_has_btf(void);
+
+/* Whether it has the function for BPF programs to call. */
 bool kernel_has_kfunc(const char *name);
 
 /* Whether it lets XDP programs see packets of several buffers (Linux 5.18). */

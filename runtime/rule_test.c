@@ -409,7 +409,7 @@ static int set_constants(struct bench *bench, char *error, size_t n)
 
 static int prepare(struct bench *bench, const char *path, char *error, size_t n)
 {
-	int err = check_rights(error, n);
+	int err = check_require(check_rights, NULL, error, n);
 
 	if (err)
 		return STATUS_FAILED;
@@ -424,7 +424,8 @@ static int prepare(struct bench *bench, const char *path, char *error, size_t n)
 		err = object_load(&bench->object, bench->frags, true, error, n);
 		/* The likeliest reason has a sentence of its own. */
 		if (err)
-			check_kernel(&bench->object, error, n);
+			check_require(check_kfuncs, &(struct subject){.object = &bench->object},
+				      error, n);
 	}
 	return err ? STATUS_FAILED : STATUS_DONE;
 }

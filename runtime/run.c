@@ -22,6 +22,7 @@
 #include "constants.h"
 #include "counters.h"
 #include "error.h"
+#include "finding.h"
 #include "host.h"
 #include "kernel.h"
 #include "netlink.h"
@@ -68,29 +69,54 @@ static void complain(const char *text)
 	fprintf(stderr, "mplex-run: %s\n", text);
 }
 
+static struct subject subject_of(const struct session *session)
+{
+	return (struct subject){
+		.interface = &session->interface,
+		.object = &session->object,
+		.mode = session->options->mode,
+	};
+}
+
+/* Says what a check warns of. */
+static void warn_of(check *check, const struct subject *subject)
+{
+	SCOPED(findings_free) struct findings findings = {};
+	char sentence[ERROR_SIZE];
+
+	check(subject, &findings);
+	for (size_t i = 0; i < findings.count; i++) {
+		if (findings.list[i].verdict != VERDICT_WARNING)
+			continue;
+		finding_sentence(&findings.list[i], sentence, sizeof(sentence));
+		complain(sentence);
+	}
+}
+
 /* Everything up to the load. The object's file is read after the cheaper questions. */
 static int prepare(struct session *session, char *error, size_t n)
 {
 	const struct run_options *options = session->options;
+	const struct subject subject = subject_of(session);
 	int err;
 
-	err = check_rights(error, n);
+	err = check_require(check_rights, &subject, error, n);
 	if (!err)
 		err = host_interface(options->interface, &session->interface, error, n);
 	if (!err)
-		err = check_interface(&session->interface, error, n);
+		err = check_require(check_interface, &subject, error, n);
 	if (err)
 		return STATUS_FAILED;
 	err = object_open(options->object, &session->object, error, n);
 	if (err)
 		return err == -EINVAL || err == -ENOTSUP ? STATUS_BAD_OBJECT : STATUS_FAILED;
-	err = check_kernel(&session->object, error, n);
+	err = check_require(check_kfuncs, &subject, error, n);
 	if (!err)
-		err = check_sysctls(&session->object, error, n);
+		err = check_require(check_sysctls, &subject, error, n);
 	if (!err)
-		err = check_xdp_free(&session->interface, error, n);
+		err = check_require(check_xdp_free, &subject, error, n);
 	if (!err)
-		err = check_vlan(&session->interface, &session->object, error, n);
+		err = check_require(check_vlan, &subject, error, n);
 	if (!err)
 		err = host_addresses(&session->interface, &session->addresses, error, n);
 	if (!err)
@@ -101,12 +127,11 @@ static int prepare(struct session *session, char *error, size_t n)
 
 static int load(struct session *session, char *error, size_t n)
 {
-	enum mode mode = session->options->mode;
+	const struct subject subject = subject_of(session);
 	/* In generic mode TC would see the frames of such a program without Ethernet header. */
-	bool frags = mode == MODE_NATIVE && kernel_has_frags();
+	bool frags = subject.mode == MODE_NATIVE && kernel_has_frags();
 
-	if (check_veth(&session->interface, &session->object, mode, error, n))
-		complain(error);
+	warn_of(check_veth, &subject);
 	return object_load(&session->object, frags, false, error, n) ? STATUS_FAILED : STATUS_DONE;
 }
 
