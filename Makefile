@@ -3,6 +3,7 @@
 #   make            mplexc and mplex-run, in build/
 #   make demo       builds, and shows the whole on real traffic between two network namespaces
 #   make check      all tests; what needs root counts as skipped without it
+#   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
 #   make lint       warnings of gcc and clang, format, templates on their own
 #   make sanitize   the unit and command line tests under AddressSanitizer and UBSan
 #   make install    PREFIX=/usr/local DESTDIR=
@@ -37,7 +38,7 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-long sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -104,6 +105,16 @@ MPLEX_SEED ?= 20261123
 
 check: tests sanitized
 	MPLEX_SEED=$(MPLEX_SEED) $(PYTHON) -m pytest tests
+
+# Ten million frames over ten thousand rule files: about 90 minutes on two cores. A failure is made
+# small and kept as a test in tests/differential/rules/.
+FILES  ?= 10000
+FRAMES ?= 1100
+JOBS   ?= $(shell nproc)
+
+check-long: tests
+	$(SUDO) $(BUILD)/tests/differential/differential $(addprefix --seed ,$(SEED)) --files $(FILES) \
+		--frames $(FRAMES) --jobs $(JOBS) --progress --save tests/differential/rules
 
 # Everything that does not need root, under AddressSanitizer and UBSan alone.
 sanitize: sanitized

@@ -25,6 +25,7 @@ enum {
 	KEY_SIZE = 36, /* of a struct bpf_sock_tuple */
 	VALUE_MAX = 256,
 	CPUS_MAX = 1024,
+	ENTRIES = 1024, /* of the maps that remember: they are walked after every frame */
 };
 
 /* ---- Making ---- */
@@ -90,6 +91,14 @@ static void set_constants(struct object *object, const struct host *host)
 	set(object, "mplex_redirect", &redirect, 1);
 }
 
+static void set_size(struct object *object, const char *name)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
+
+	if (map)
+		bpf_map__set_max_entries(map, ENTRIES);
+}
+
 static int write_object(const void *object, size_t size, char *path)
 {
 	int fd = mkstemp(path);
@@ -117,6 +126,8 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 		return err;
 	}
 	set_constants(object, host);
+	set_size(object, "pending");
+	set_size(object, "flows");
 	/* A kernel that cannot hand connections over still steers them. */
 	err = object_load(object, true, !kernel_has_kfunc("bpf_sk_assign_tcp_reqsk"), error,
 			  sizeof(error));

@@ -2,7 +2,9 @@
 """The differential test (differential.c) as part of the suite: a short run on random rule files, a
 different one each time, and one on each rule file that the project ships or that once failed.
 
-MPLEX_SEED=N repeats a run, `differential --seed N --files 1` a single rule file of it.
+MPLEX_SEED=N repeats a run, `differential --seed N --files 1` a single rule file of it. `make
+check-long` runs it for hours, and keeps what fails in rules/: each NAME.yaml there is run again
+with random frames, and each NAME.trial is the very frame that failed.
 """
 
 import os
@@ -16,8 +18,8 @@ from lib.mplex import BUILD, ROOT
 
 DIFFERENTIAL = BUILD / "tests" / "differential" / "differential"
 SEED = int(os.environ.get("MPLEX_SEED", time.time_ns() // 1000))
-RULE_FILES = sorted(ROOT.glob("rules/*.yaml")) + sorted(
-    pathlib.Path(__file__).parent.glob("rules/*.yaml"))
+KEPT = pathlib.Path(__file__).parent / "rules"
+RULE_FILES = sorted(ROOT.glob("rules/*.yaml")) + sorted(KEPT.glob("*.yaml"))
 
 
 def run(*arguments):
@@ -29,7 +31,7 @@ def run(*arguments):
 
 
 def test_random_rule_files(root):
-    output = run("--seed", SEED, "--files", 130, "--frames", 1200, "--seconds", 100)
+    output = run("--seed", SEED, "--files", 260, "--frames", 1500, "--seconds", 100)
     seen = {line.split(maxsplit=1)[1] for line in output.splitlines()
             if line[:10].strip().isdigit()}
     assert seen >= {"not ours", "routed", "tag", "length", "require", "malformed", "fragment",
@@ -40,6 +42,11 @@ def test_random_rule_files(root):
 @pytest.mark.parametrize("rules", RULE_FILES, ids=lambda path: path.stem)
 def test_rule_file(root, rules):
     run("--rules", rules, "--seed", SEED, "--files", 3, "--frames", 1500)
+
+
+@pytest.mark.parametrize("trial", sorted(KEPT.glob("*.trial")), ids=lambda path: path.stem)
+def test_kept_trial(root, trial):
+    run("--trial", trial)
 
 
 def test_cookies(root):

@@ -712,6 +712,7 @@ static void write_frame(const struct packet *packet, struct trial *trial)
 	at += write_ethernet(packet, at);
 	at += packet->tuple.family == 4 ? write_ipv4(packet, at, length)
 					: write_ipv6(packet, at, length);
+	trial->transport = (size_t)(at - trial->frame);
 	memcpy(at, packet->tuple.source_port, 2);
 	memcpy(at + 2, packet->tuple.destination_port, 2);
 	if (packet->protocol == 6)

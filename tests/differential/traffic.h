@@ -35,8 +35,9 @@ struct trial {
 	uint64_t pending_age; /* ns, where situation.pending.present */
 	bool delivered;	      /* that entry, which must not matter */
 	enum way_back way;
-	size_t linear; /* bytes of the frame in its first buffer; 0: as many as the kernel puts
-			  there */
+	size_t linear;	  /* bytes of the frame in its first buffer; 0: as many as the kernel puts
+			     there */
+	size_t transport; /* where the TCP or UDP header was written */
 	size_t length;
 	uint8_t frame[FRAME_MAX];
 };
