@@ -153,13 +153,16 @@ clean:
 DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev libjansson-dev libssl-dev
 DEPS_TESTS := libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
 	curl iperf3 ncat netcat-openbsd tcpdump procps clang-format
+# Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.
+DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
+	$(shell apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd)
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Installs what is missing, on Debian and Ubuntu; elsewhere the packages have to be there.
 deps: deps-build deps-tests
 deps-%:
 	@command -v dpkg-query >/dev/null || exit 0; \
-	missing=$$(for name in $(if $(filter build,$*),$(DEPS_BUILD),$(DEPS_TESTS)); do \
+	missing=$$(for name in $(DEPS_$(shell echo $* | tr a-z A-Z)); do \
 		dpkg-query -W -f '$${db:Status-Status}\n' "$$name" 2>/dev/null | grep -qx installed || \
 			printf '%s ' "$$name"; \
 	done); \
