@@ -44,9 +44,9 @@ def test_rule_file(root, rules):
     run("--rules", rules, "--seed", SEED, "--files", 3, "--frames", 1500)
 
 
-@pytest.mark.parametrize("trial", sorted(KEPT.glob("*.trial")), ids=lambda path: path.stem)
-def test_kept_trial(root, trial):
-    run("--trial", trial)
+@pytest.mark.parametrize("name", sorted(path.stem for path in KEPT.glob("*.trial")))
+def test_kept_trial(root, name):
+    run("--trial", KEPT / f"{name}.trial")
 
 
 def test_cookies(root):
