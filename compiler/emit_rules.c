@@ -164,9 +164,8 @@ static void emit_is_to_host(FILE *out)
 	      "\tconst struct iphdr *ipv4 = packet->ip;\n"
 	      "\tconst struct ipv6hdr *ipv6 = packet->ip;\n\n"
 	      "\tif (packet->version == 4)\n"
-	      "\t\treturn local_ipv4(ipv4->daddr);\n"
-	      "\treturn local_ipv6(ipv6->daddr[0], ipv6->daddr[1], ipv6->daddr[2], "
-	      "ipv6->daddr[3]);\n}\n\n",
+	      "\t\treturn is_local_ipv4(ipv4->daddr);\n"
+	      "\treturn is_local_ipv6(ipv6->daddr);\n}\n\n",
 	      out);
 }
 

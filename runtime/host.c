@@ -215,6 +215,23 @@ static size_t unique(void *list, size_t count, size_t size,
 	return kept;
 }
 
+/* Moves an element, at least the first-th, to place first. Returns the place behind it. */
+static size_t move_to(size_t first, const void *element, void *list, size_t count, size_t size)
+{
+	char *place = (char *)list + first * size;
+
+	for (size_t i = first; i < count; i++) {
+		char *at = (char *)list + i * size;
+
+		if (memcmp(at, element, size))
+			continue;
+		memmove(place + size, place, at - place);
+		memcpy(place, element, size);
+		return first + 1;
+	}
+	return first;
+}
+
 static bool is_own_v4(const struct sockaddr_in *address)
 {
 	return ntohl(address->sin_addr.s_addr) >> 24 != IN_LOOPBACKNET;
@@ -233,6 +250,28 @@ static void scoped_freeifaddrs(struct ifaddrs **list)
 {
 	if (*list)
 		freeifaddrs(*list);
+}
+
+/* Those that most packets through the interface are to come first: the program compares in turn. */
+static void put_own_first(struct addresses *addresses, const struct ifaddrs *list,
+			  const struct relations *relations, unsigned index)
+{
+	size_t v4_first = 0, v6_first = 0;
+
+	for (const struct ifaddrs *entry = list; entry; entry = entry->ifa_next) {
+		const struct sockaddr_in *v4 = (struct sockaddr_in *)entry->ifa_addr;
+		const struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)entry->ifa_addr;
+
+		if (!entry->ifa_addr ||
+		    !above(relations, if_nametoindex(entry->ifa_name), index, 8))
+			continue;
+		if (v4->sin_family == AF_INET)
+			v4_first = move_to(v4_first, &v4->sin_addr, addresses->v4,
+					   addresses->v4_count, sizeof(*addresses->v4));
+		else if (v6->sin6_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr))
+			v6_first = move_to(v6_first, &v6->sin6_addr, addresses->v6,
+					   addresses->v6_count, sizeof(*addresses->v6));
+	}
 }
 
 int host_addresses(const struct interface *interface, struct addresses *out, char *error, size_t n)
@@ -269,6 +308,7 @@ int host_addresses(const struct interface *interface, struct addresses *out, cha
 	}
 	addresses.v4_count = unique(addresses.v4, addresses.v4_count, 4, compare4);
 	addresses.v6_count = unique(addresses.v6, addresses.v6_count, 16, compare16);
+	put_own_first(&addresses, list, &relations, interface->index);
 	*out = addresses;
 	memset(&addresses, 0, sizeof(addresses));
 	return 0;

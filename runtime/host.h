@@ -36,7 +36,7 @@ bool host_vlan_above(const struct interface *interface, char name[IFNAMSIZ]);
  */
 bool host_peer_has_gro(const struct interface *interface);
 
-/* The host's own addresses, each once, sorted, in the order of the wire. */
+/* The host's own addresses, each once, those of the interface first, in the order of the wire. */
 struct addresses {
 	uint8_t (*v4)[4];
 	size_t v4_count;
@@ -46,8 +46,9 @@ struct addresses {
 
 /*
  * Collects the addresses of all interfaces of this namespace but 127.0.0.0/8 and ::1. IPv6
- * link-local ones count only where they belong to the interface or to one above it. Returns 0 or
- * -errno with a sentence, and then *out is untouched. Free with addresses_free.
+ * link-local ones count only where they belong to the interface or to one above it. The same
+ * addresses come in the same order. Returns 0 or -errno with a sentence, and then *out is
+ * untouched. Free with addresses_free.
  */
 int host_addresses(const struct interface *interface, struct addresses *out, char *error, size_t n);
 

@@ -28,6 +28,7 @@ static __always_inline bool group_mac(const struct packet *packet)
 /* part: local (needs: kernel) */
 enum {
 	LOCAL_MAX = 64,
+	LOCAL_NEAR = 2, /* compared in place; the interface's own, which stand first */
 };
 
 const volatile __u8 mplex_local_known; /* 0: every address counts as the host's */
@@ -45,6 +46,15 @@ __noinline int local_ipv4(__be32 address)
 	return !mplex_local_known;
 }
 
+/* A call and its return cost more than some compares, most of all where CPUs must not guess. */
+static __always_inline bool is_local_ipv4(__be32 address)
+{
+	for (__u32 i = 0; i < LOCAL_NEAR && i < mplex_local_v4_count; i++)
+		if (address == mplex_local_v4[i])
+			return true;
+	return mplex_local_v4_count > LOCAL_NEAR ? local_ipv4(address) : !mplex_local_known;
+}
+
 /* part: local_ipv6 (needs: local, packet, ipv6_header) */
 const volatile __u32 mplex_local_v6_count;
 const volatile __be32 mplex_local_v6[LOCAL_MAX][4];
@@ -57,6 +67,17 @@ __noinline int local_ipv6(__be32 a, __be32 b, __be32 c, __be32 d)
 		    b == mplex_local_v6[i][1] && a == mplex_local_v6[i][0])
 			return true;
 	return !mplex_local_known;
+}
+
+/* As for IPv4. */
+static __always_inline bool is_local_ipv6(const __be32 *to)
+{
+	for (__u32 i = 0; i < LOCAL_NEAR && i < mplex_local_v6_count; i++)
+		if (to[3] == mplex_local_v6[i][3] && to[2] == mplex_local_v6[i][2] &&
+		    to[1] == mplex_local_v6[i][1] && to[0] == mplex_local_v6[i][0])
+			return true;
+	return mplex_local_v6_count > LOCAL_NEAR ? local_ipv6(to[0], to[1], to[2], to[3])
+						 : !mplex_local_known;
 }
 
 /* part: is_martian_ipv4 (needs: packet, ipv4_header) */

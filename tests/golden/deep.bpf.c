@@ -172,7 +172,7 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 
 	if ((void *)(ip + 1) > packet->data_end)
 		return false;
-	if (ip->version_ihl >> 4 != 4 || (ip->version_ihl & 0xf) < 5)
+	if (ip->version_ihl < 0x45 || ip->version_ihl > 0x4f) /* version 4, at least five words */
 		return false;
 	if (ip->frag_off & bpf_htons(IP_OFFSET))
 		return false;
@@ -375,6 +375,7 @@ static __always_inline bool group_mac(const struct packet *packet)
 
 enum {
 	LOCAL_MAX = 64,
+	LOCAL_NEAR = 2, /* compared in place; the interface's own, which stand first */
 };
 
 const volatile __u8 mplex_local_known; /* 0: every address counts as the host's */
@@ -391,6 +392,15 @@ __noinline int local_ipv4(__be32 address)
 	return !mplex_local_known;
 }
 
+/* A call and its return cost more than some compares, most of all where CPUs must not guess. */
+static __always_inline bool is_local_ipv4(__be32 address)
+{
+	for (__u32 i = 0; i < LOCAL_NEAR && i < mplex_local_v4_count; i++)
+		if (address == mplex_local_v4[i])
+			return true;
+	return mplex_local_v4_count > LOCAL_NEAR ? local_ipv4(address) : !mplex_local_known;
+}
+
 const volatile __u32 mplex_local_v6_count;
 const volatile __be32 mplex_local_v6[LOCAL_MAX][4];
 
@@ -402,6 +412,17 @@ __noinline int local_ipv6(__be32 a, __be32 b, __be32 c, __be32 d)
 		    b == mplex_local_v6[i][1] && a == mplex_local_v6[i][0])
 			return true;
 	return !mplex_local_known;
+}
+
+/* As for IPv4. */
+static __always_inline bool is_local_ipv6(const __be32 *to)
+{
+	for (__u32 i = 0; i < LOCAL_NEAR && i < mplex_local_v6_count; i++)
+		if (to[3] == mplex_local_v6[i][3] && to[2] == mplex_local_v6[i][2] &&
+		    to[1] == mplex_local_v6[i][1] && to[0] == mplex_local_v6[i][0])
+			return true;
+	return mplex_local_v6_count > LOCAL_NEAR ? local_ipv6(to[0], to[1], to[2], to[3])
+						 : !mplex_local_known;
 }
 
 /* To this interface; a UDP datagram may also be to a group. */
@@ -416,8 +437,8 @@ static __always_inline bool is_to_host(const struct packet *packet)
 	const struct ipv6hdr *ipv6 = packet->ip;
 
 	if (packet->version == 4)
-		return local_ipv4(ipv4->daddr);
-	return local_ipv6(ipv6->daddr[0], ipv6->daddr[1], ipv6->daddr[2], ipv6->daddr[3]);
+		return is_local_ipv4(ipv4->daddr);
+	return is_local_ipv6(ipv6->daddr);
 }
 
 /* Whose packet it is. False: not ours. The port first, it tells most packets. */

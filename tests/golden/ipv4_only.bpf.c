@@ -172,7 +172,7 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 
 	if ((void *)(ip + 1) > packet->data_end)
 		return false;
-	if (ip->version_ihl >> 4 != 4 || (ip->version_ihl & 0xf) < 5)
+	if (ip->version_ihl < 0x45 || ip->version_ihl > 0x4f) /* version 4, at least five words */
 		return false;
 	if (ip->frag_off & bpf_htons(IP_OFFSET))
 		return false;
