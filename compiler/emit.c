@@ -338,6 +338,7 @@ static void write_receive_udp(struct emission *e)
 	const struct plan *plan = e->plan;
 
 	need(e, PART_judge);
+	need(e, PART_capture);
 	if (plan->readdress)
 		need(e, PART_readdress);
 	if (plan->tracked)
@@ -348,6 +349,7 @@ static void write_receive_udp(struct emission *e)
 	      "static __always_inline int receive_udp(struct packet *packet, "
 	      "struct verdict *verdict)\n{\n"
 	      "\tjudge(packet, verdict);\n"
+	      "\tcapture(packet, verdict);\n"
 	      "\tif (!verdict->port)\n\t\treturn XDP_DROP;\n",
 	      e->out);
 	if (plan->readdress)
@@ -385,24 +387,28 @@ static void write_receive(struct emission *e)
 		need(e, PART_parse_udp);
 		need(e, PART_receive_udp);
 	}
+	need(e, PART_capture);
 	fputs("/* From here on the packet is ours: whatever is wrong with it is refused. */\n"
 	      "static __always_inline int receive(struct packet *packet, struct verdict *verdict)\n"
 	      "{\n"
-	      "\tif (packet->fragment) {\n"
-	      "\t\tverdict->reason = REASON_FRAGMENT;\n\t\treturn XDP_DROP;\n\t}\n"
-	      "\tverdict->reason = REASON_MALFORMED;\n",
+	      "\tverdict->reason = REASON_FRAGMENT;\n"
+	      "\tif (!packet->fragment) {\n"
+	      "\t\tverdict->reason = REASON_MALFORMED;\n",
 	      e->out);
-	if (plan->tcp && plan->udp)
-		fputs("\tif (packet->protocol == IPPROTO_TCP)\n"
-		      "\t\treturn parse_tcp(packet) ? receive_tcp(packet, verdict) : XDP_DROP;\n",
-		      e->out);
-	else if (plan->tcp)
-		fputs("\treturn parse_tcp(packet) ? receive_tcp(packet, verdict) : XDP_DROP;\n",
-		      e->out);
+	if (plan->tcp)
+		fprintf(e->out,
+			"\t\tif (%sparse_tcp(packet))\n"
+			"\t\t\treturn receive_tcp(packet, verdict);\n",
+			plan->udp ? "packet->protocol == IPPROTO_TCP && " : "");
 	if (plan->udp)
-		fputs("\treturn parse_udp(packet) ? receive_udp(packet, verdict) : XDP_DROP;\n",
-		      e->out);
-	fputs("}\n", e->out);
+		fprintf(e->out,
+			"\t\tif (%sparse_udp(packet))\n"
+			"\t\t\treturn receive_udp(packet, verdict);\n",
+			plan->tcp ? "packet->protocol == IPPROTO_UDP && " : "");
+	fputs("\t}\n"
+	      "\tcapture(packet, verdict);\n"
+	      "\treturn XDP_DROP;\n}\n",
+	      e->out);
 }
 
 /* ---- the programs ---------------------------------------------------------------------------- */

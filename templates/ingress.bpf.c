@@ -5,12 +5,13 @@
  * `pending` and `flows`.
  */
 #pragma once
+#include "capture.bpf.c"
 #include "connection.bpf.c"
 #include "checksum.bpf.c"
 #include "icmp.bpf.c"
 #include "judge.bpf.c"
 
-/* part: hand_over_counters (needs: pending, skb, counter) */
+/* part: hand_over_counters (needs: capture_tc, counter, pending, skb) */
 enum hand_over {
 	NO_LISTENER,
 	MPTCP_LISTENER,
@@ -38,6 +39,8 @@ static __always_inline void count_hand_over(struct __sk_buff *skb, const struct 
 		counter->packets++;
 		counter->bytes += skb->len;
 	}
+	if (capture_until)
+		capture_tc(skb, index);
 }
 
 /* part: checksum_holds (needs: address_sum, checksum_fold, packet, skb, tcp_header) */

@@ -68,7 +68,14 @@ struct counter {
 	__u64 bytes;
 };
 
-/* part: count (needs: counter, packet, reasons, verdict) */
+/* part: counter_index (needs: packet, reasons, verdict) */
+static __always_inline __u32 counter_index(const struct packet *packet,
+					   const struct verdict *verdict)
+{
+	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+}
+
+/* part: count (needs: counter, counter_index) */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, COUNTERS);
@@ -78,12 +85,9 @@ struct {
 
 static __always_inline void count(const struct packet *packet, const struct verdict *verdict)
 {
-	__u32 index = packet->listener * REASONS + verdict->reason;
-	struct counter *counter;
+	__u32 index = counter_index(packet, verdict);
+	struct counter *counter = bpf_map_lookup_elem(&counters, &index);
 
-	if (verdict->counter)
-		index = verdict->counter;
-	counter = bpf_map_lookup_elem(&counters, &index);
 	if (counter) {
 		counter->packets++;
 		counter->bytes += packet->ip_length;

@@ -6,10 +6,11 @@
  */
 #pragma once
 #include "answer.bpf.c"
+#include "capture.bpf.c"
 #include "cookie.bpf.c"
 #include "judge.bpf.c"
 
-/* part: receive_tcp (needs: answer_tcp, bound_ports, cookie, checksum_update, find_socket, from_client, is_martian, judge, mss, next_hop, pending, port_index, reasons, tcp_options, verdict) */
+/* part: receive_tcp (needs: answer_tcp, bound_ports, capture, cookie, checksum_update, find_socket, from_client, is_martian, judge, mss, next_hop, pending, port_index, reasons, tcp_options, verdict) */
 const volatile __u16 mplex_window;			     /* to announce; 0: 65535 */
 const volatile __u8 mplex_window_scale;			     /* to announce; 255: none */
 const volatile __u8 mplex_sack, mplex_timestamps, mplex_ecn; /* 1: the sysctl allows it */
@@ -185,7 +186,6 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 	if (connection->socket == SOCKET_TIME_WAIT) {
 		verdict->reason = REASON_TIME_WAIT;
 		verdict->counter = 0;
-		end_time_wait(packet, connection);
 		return XDP_PASS;
 	}
 	parse_options(packet, &options);
@@ -259,21 +259,18 @@ static __always_inline void note_end(const struct connection *connection)
 		known->closed = true;
 }
 
-/* A TCP packet to a listen port. */
-static __always_inline int receive_tcp(struct packet *packet, struct verdict *verdict)
+/* What becomes of a TCP packet to a listen port. An answer is prepared, not yet written. */
+static __always_inline int judge_tcp(struct packet *packet, struct connection *connection,
+				     struct answer *answer, struct verdict *verdict)
 {
-	const struct ethhdr *ethernet = packet->data;
 	const struct tcphdr *tcp = packet->transport;
-	struct connection connection = {};
-	struct answer answer = {};
-	__u8 flags;
-	int action;
+	__u8 flags = tcp->flags & (TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST);
 
-	from_client(packet, packet->dport, &connection.tuple);
-	find_socket(packet, &connection);
-	if (connection.socket == SOCKET_LIVE) {
-		if (tcp->flags & (TCP_FIN | TCP_RST))
-			note_end(&connection);
+	from_client(packet, packet->dport, &connection->tuple);
+	find_socket(packet, connection);
+	if (connection->socket == SOCKET_LIVE) {
+		if (flags & (TCP_FIN | TCP_RST))
+			note_end(connection);
 		verdict->reason = REASON_ESTABLISHED;
 		return XDP_PASS;
 	}
@@ -281,23 +278,33 @@ static __always_inline int receive_tcp(struct packet *packet, struct verdict *ve
 		verdict->reason = REASON_NO_KEY;
 		return XDP_DROP;
 	}
-	connection.seq = bpf_ntohl(tcp->seq);
-	connection.ack_seq = bpf_ntohl(tcp->ack_seq);
-	connection.now = bpf_ktime_get_ns();
-	__builtin_memcpy(answer.next_hop, ethernet->h_source, 6);
-
-	flags = tcp->flags & (TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST);
-	if (flags == TCP_SYN) {
-		action = receive_syn(packet, &connection, &answer, verdict);
-	} else if ((flags & ~TCP_FIN) == TCP_ACK) {
-		action = receive_segment(packet, &connection, &answer, verdict);
-	} else if (connection.socket == SOCKET_TIME_WAIT) {
+	connection->seq = bpf_ntohl(tcp->seq);
+	connection->ack_seq = bpf_ntohl(tcp->ack_seq);
+	connection->now = bpf_ktime_get_ns();
+	if (flags == TCP_SYN)
+		return receive_syn(packet, connection, answer, verdict);
+	if ((flags & ~TCP_FIN) == TCP_ACK)
+		return receive_segment(packet, connection, answer, verdict);
+	if (connection->socket == SOCKET_TIME_WAIT) {
 		verdict->reason = REASON_ESTABLISHED;
 		return XDP_PASS;
-	} else {
-		verdict->reason = REASON_STRAY;
-		return XDP_DROP;
 	}
+	verdict->reason = REASON_STRAY;
+	return XDP_DROP;
+}
+
+static __always_inline int receive_tcp(struct packet *packet, struct verdict *verdict)
+{
+	const struct ethhdr *ethernet = packet->data;
+	struct connection connection = {};
+	struct answer answer = {};
+	int action;
+
+	__builtin_memcpy(answer.next_hop, ethernet->h_source, 6);
+	action = judge_tcp(packet, &connection, &answer, verdict);
+	capture(packet, verdict);
+	if (verdict->reason == REASON_TIME_WAIT)
+		end_time_wait(packet, &connection);
 	if (action != XDP_TX)
 		return action;
 	if (!answer_tcp(packet, &connection, &answer))

@@ -713,6 +713,45 @@ struct {
 	__type(value, struct bound_ports);
 } bound_ports SEC(".maps");
 
+/* CLOCK_MONOTONIC, ns; 0: nobody captures. Whoever does keeps it in the future. */
+__u64 capture_until;
+
+/* One that was killed does not: the next packet ends it. */
+static __always_inline int end_capture(void)
+{
+	if (bpf_ktime_get_ns() > capture_until)
+		capture_until = 0;
+	return 0;
+}
+
+/* What the rules say of a message. */
+struct verdict {
+	__u32 reason;
+	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u16 port;    /* to this local port; 0: refused */
+	bool reset;    /* refuse a TCP client by RST */
+};
+
+static __always_inline __u32 counter_index(const struct packet *packet,
+					   const struct verdict *verdict)
+{
+	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+}
+
+__noinline int capture_xdp(struct xdp_md *xdp, __u32 index)
+{
+	barrier_var(xdp); /* clang would not pass what nothing uses */
+	barrier_var(index);
+	return end_capture();
+}
+
+/* Stands before anything that changes the frame. */
+static __always_inline void capture(const struct packet *packet, const struct verdict *verdict)
+{
+	if (capture_until)
+		capture_xdp(packet->context, counter_index(packet, verdict));
+}
+
 const volatile __u64 mplex_key[2]; /* random, drawn by the loader */
 
 /* SipHash-2-4 (Aumasson and Bernstein, 2012) of whole 64-bit words. */
@@ -974,14 +1013,6 @@ static __always_inline bool is_martian(const struct packet *packet)
 		return is_martian_ipv4(packet);
 	return is_martian_ipv6(packet);
 }
-
-/* What the rules say of a message. */
-struct verdict {
-	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
-	__u16 port;    /* to this local port; 0: refused */
-	bool reset;    /* refuse a TCP client by RST */
-};
 
 static __always_inline __u64 load_u8(const __u8 *at)
 {
@@ -1570,7 +1601,6 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 	if (connection->socket == SOCKET_TIME_WAIT) {
 		verdict->reason = REASON_TIME_WAIT;
 		verdict->counter = 0;
-		end_time_wait(packet, connection);
 		return XDP_PASS;
 	}
 	parse_options(packet, &options);
@@ -1644,21 +1674,18 @@ static __always_inline void note_end(const struct connection *connection)
 		known->closed = true;
 }
 
-/* A TCP packet to a listen port. */
-static __always_inline int receive_tcp(struct packet *packet, struct verdict *verdict)
+/* What becomes of a TCP packet to a listen port. An answer is prepared, not yet written. */
+static __always_inline int judge_tcp(struct packet *packet, struct connection *connection,
+				     struct answer *answer, struct verdict *verdict)
 {
-	const struct ethhdr *ethernet = packet->data;
 	const struct tcphdr *tcp = packet->transport;
-	struct connection connection = {};
-	struct answer answer = {};
-	__u8 flags;
-	int action;
+	__u8 flags = tcp->flags & (TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST);
 
-	from_client(packet, packet->dport, &connection.tuple);
-	find_socket(packet, &connection);
-	if (connection.socket == SOCKET_LIVE) {
-		if (tcp->flags & (TCP_FIN | TCP_RST))
-			note_end(&connection);
+	from_client(packet, packet->dport, &connection->tuple);
+	find_socket(packet, connection);
+	if (connection->socket == SOCKET_LIVE) {
+		if (flags & (TCP_FIN | TCP_RST))
+			note_end(connection);
 		verdict->reason = REASON_ESTABLISHED;
 		return XDP_PASS;
 	}
@@ -1666,23 +1693,33 @@ static __always_inline int receive_tcp(struct packet *packet, struct verdict *ve
 		verdict->reason = REASON_NO_KEY;
 		return XDP_DROP;
 	}
-	connection.seq = bpf_ntohl(tcp->seq);
-	connection.ack_seq = bpf_ntohl(tcp->ack_seq);
-	connection.now = bpf_ktime_get_ns();
-	__builtin_memcpy(answer.next_hop, ethernet->h_source, 6);
-
-	flags = tcp->flags & (TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST);
-	if (flags == TCP_SYN) {
-		action = receive_syn(packet, &connection, &answer, verdict);
-	} else if ((flags & ~TCP_FIN) == TCP_ACK) {
-		action = receive_segment(packet, &connection, &answer, verdict);
-	} else if (connection.socket == SOCKET_TIME_WAIT) {
+	connection->seq = bpf_ntohl(tcp->seq);
+	connection->ack_seq = bpf_ntohl(tcp->ack_seq);
+	connection->now = bpf_ktime_get_ns();
+	if (flags == TCP_SYN)
+		return receive_syn(packet, connection, answer, verdict);
+	if ((flags & ~TCP_FIN) == TCP_ACK)
+		return receive_segment(packet, connection, answer, verdict);
+	if (connection->socket == SOCKET_TIME_WAIT) {
 		verdict->reason = REASON_ESTABLISHED;
 		return XDP_PASS;
-	} else {
-		verdict->reason = REASON_STRAY;
-		return XDP_DROP;
 	}
+	verdict->reason = REASON_STRAY;
+	return XDP_DROP;
+}
+
+static __always_inline int receive_tcp(struct packet *packet, struct verdict *verdict)
+{
+	const struct ethhdr *ethernet = packet->data;
+	struct connection connection = {};
+	struct answer answer = {};
+	int action;
+
+	__builtin_memcpy(answer.next_hop, ethernet->h_source, 6);
+	action = judge_tcp(packet, &connection, &answer, verdict);
+	capture(packet, verdict);
+	if (verdict->reason == REASON_TIME_WAIT)
+		end_time_wait(packet, &connection);
 	if (action != XDP_TX)
 		return action;
 	if (!answer_tcp(packet, &connection, &answer))
@@ -1829,6 +1866,7 @@ static __always_inline void track(const struct packet *packet, __u16 backend)
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
 	judge(packet, verdict);
+	capture(packet, verdict);
 	if (!verdict->port)
 		return XDP_DROP;
 	if (verdict->port == bpf_ntohs(packet->dport))
@@ -1842,14 +1880,16 @@ static __always_inline int receive_udp(struct packet *packet, struct verdict *ve
 /* From here on the packet is ours: whatever is wrong with it is refused. */
 static __always_inline int receive(struct packet *packet, struct verdict *verdict)
 {
-	if (packet->fragment) {
-		verdict->reason = REASON_FRAGMENT;
-		return XDP_DROP;
+	verdict->reason = REASON_FRAGMENT;
+	if (!packet->fragment) {
+		verdict->reason = REASON_MALFORMED;
+		if (packet->protocol == IPPROTO_TCP && parse_tcp(packet))
+			return receive_tcp(packet, verdict);
+		if (packet->protocol == IPPROTO_UDP && parse_udp(packet))
+			return receive_udp(packet, verdict);
 	}
-	verdict->reason = REASON_MALFORMED;
-	if (packet->protocol == IPPROTO_TCP)
-		return parse_tcp(packet) ? receive_tcp(packet, verdict) : XDP_DROP;
-	return parse_udp(packet) ? receive_udp(packet, verdict) : XDP_DROP;
+	capture(packet, verdict);
+	return XDP_DROP;
 }
 
 struct counter {
@@ -1866,12 +1906,9 @@ struct {
 
 static __always_inline void count(const struct packet *packet, const struct verdict *verdict)
 {
-	__u32 index = packet->listener * REASONS + verdict->reason;
-	struct counter *counter;
+	__u32 index = counter_index(packet, verdict);
+	struct counter *counter = bpf_map_lookup_elem(&counters, &index);
 
-	if (verdict->counter)
-		index = verdict->counter;
-	counter = bpf_map_lookup_elem(&counters, &index);
 	if (counter) {
 		counter->packets++;
 		counter->bytes += packet->ip_length;
@@ -1959,6 +1996,13 @@ static __always_inline bool checksum_holds(struct __sk_buff *skb, const struct p
 	return !walk.left && !checksum_fold(pseudo + walk.sum);
 }
 
+__noinline int capture_tc(struct __sk_buff *skb, __u32 index)
+{
+	barrier_var(skb);
+	barrier_var(index);
+	return end_capture();
+}
+
 enum hand_over {
 	NO_LISTENER,
 	MPTCP_LISTENER,
@@ -1986,6 +2030,8 @@ static __always_inline void count_hand_over(struct __sk_buff *skb, const struct 
 		counter->packets++;
 		counter->bytes += skb->len;
 	}
+	if (capture_until)
+		capture_tc(skb, index);
 }
 
 /* Makes a connection's tuple that of a listener: source port 0 matches no connection. */

@@ -524,6 +524,37 @@ static __always_inline void judge(const struct packet *packet, struct verdict *v
 	judge_telemetry(packet, verdict);
 }
 
+/* CLOCK_MONOTONIC, ns; 0: nobody captures. Whoever does keeps it in the future. */
+__u64 capture_until;
+
+/* One that was killed does not: the next packet ends it. */
+static __always_inline int end_capture(void)
+{
+	if (bpf_ktime_get_ns() > capture_until)
+		capture_until = 0;
+	return 0;
+}
+
+static __always_inline __u32 counter_index(const struct packet *packet,
+					   const struct verdict *verdict)
+{
+	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+}
+
+__noinline int capture_xdp(struct xdp_md *xdp, __u32 index)
+{
+	barrier_var(xdp); /* clang would not pass what nothing uses */
+	barrier_var(index);
+	return end_capture();
+}
+
+/* Stands before anything that changes the frame. */
+static __always_inline void capture(const struct packet *packet, const struct verdict *verdict)
+{
+	if (capture_until)
+		capture_xdp(packet->context, counter_index(packet, verdict));
+}
+
 /* The checksum after a 16-bit word has changed (RFC 1624, equation 3). */
 static __always_inline __sum16 checksum_update(__sum16 check, __be16 from, __be16 to)
 {
@@ -549,6 +580,7 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
 	judge(packet, verdict);
+	capture(packet, verdict);
 	if (!verdict->port)
 		return XDP_DROP;
 	if (verdict->port == bpf_ntohs(packet->dport))
@@ -560,12 +592,14 @@ static __always_inline int receive_udp(struct packet *packet, struct verdict *ve
 /* From here on the packet is ours: whatever is wrong with it is refused. */
 static __always_inline int receive(struct packet *packet, struct verdict *verdict)
 {
-	if (packet->fragment) {
-		verdict->reason = REASON_FRAGMENT;
-		return XDP_DROP;
+	verdict->reason = REASON_FRAGMENT;
+	if (!packet->fragment) {
+		verdict->reason = REASON_MALFORMED;
+		if (parse_udp(packet))
+			return receive_udp(packet, verdict);
 	}
-	verdict->reason = REASON_MALFORMED;
-	return parse_udp(packet) ? receive_udp(packet, verdict) : XDP_DROP;
+	capture(packet, verdict);
+	return XDP_DROP;
 }
 
 struct counter {
@@ -582,12 +616,9 @@ struct {
 
 static __always_inline void count(const struct packet *packet, const struct verdict *verdict)
 {
-	__u32 index = packet->listener * REASONS + verdict->reason;
-	struct counter *counter;
+	__u32 index = counter_index(packet, verdict);
+	struct counter *counter = bpf_map_lookup_elem(&counters, &index);
 
-	if (verdict->counter)
-		index = verdict->counter;
-	counter = bpf_map_lookup_elem(&counters, &index);
 	if (counter) {
 		counter->packets++;
 		counter->bytes += packet->ip_length;
