@@ -6,6 +6,7 @@
 #   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
 #   make lint       warnings of gcc and clang, format, templates on their own
 #   make sanitize   the unit and command line tests under AddressSanitizer and UBSan
+#   make fuzz       libFuzzer without end on rule files, manifests and objects
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make deps       the Debian or Ubuntu packages that all of this needs
 #
@@ -33,6 +34,7 @@ COMPILER  := $(filter-out compiler/main.c compiler/embed_parts.c,$(sort $(wildca
 RUNTIME   := $(filter-out runtime/main.c,$(sort $(wildcard runtime/*.c)))
 UNITS     := $(sort $(wildcard tests/unit/test_*.c))
 DIFFERENTIAL := $(sort $(wildcard tests/differential/*.c))
+FUZZERS   := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
@@ -100,10 +102,27 @@ tests: all $(UNIT_TESTS) $(BUILD)/tests/differential/differential
 sanitized:
 	$(MAKE) BUILD=$(BUILD)/sanitize SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' tests
 
+$(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libmplexc.a $(BUILD)/libmplexrun.a
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $^ $(LIBS_COMPILER) $(LIBS_RUNTIME) -o $@
+
+FUZZ_TARGETS := $(FUZZERS:tests/fuzz/%.c=$(BUILD)/tests/%)
+
+.PHONY: fuzzers fuzz-targets fuzz
+fuzz-targets: $(FUZZ_TARGETS)
+
+# libFuzzer is clang's.
+fuzzers:
+	$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS='-O1 -g' fuzz-targets \
+		SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all'
+
+# Each target without end, beside each other, until Ctrl-C or until one finds something.
+fuzz: fuzzers all
+	$(PYTHON) -B tests/fuzz/fuzz.py
+
 # The same random rule files each time; another seed finds other faults.
 MPLEX_SEED ?= 20261123
 
-check: tests sanitized
+check: tests sanitized fuzzers
 	MPLEX_SEED=$(MPLEX_SEED) $(PYTHON) -m pytest tests
 
 # Ten million frames over ten thousand rule files: about 90 minutes on two cores. A failure is made
@@ -152,7 +171,7 @@ clean:
 
 DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev libjansson-dev libssl-dev
 DEPS_TESTS := libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
-	curl iperf3 ncat netcat-openbsd tcpdump procps clang-format
+	libclang-rt-dev curl iperf3 ncat netcat-openbsd tcpdump procps clang-format
 # Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.
 DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
 	$(shell apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd)

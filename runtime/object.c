@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -20,6 +23,10 @@
 #include "layout.h"
 #include "object.h"
 #include "scope.h"
+
+enum {
+	OPEN_SECONDS = 10, /* libbpf may take at most, of a processor that it has to itself */
+};
 
 /* The last of what libbpf said. */
 static char log_text[64 << 10];
@@ -44,6 +51,10 @@ static int keep_log(enum libbpf_print_level level, const char *format, va_list a
 	/* A verifier log can be longer than the room; its last lines are its point. */
 	if ((size_t)length >= sizeof(log_text) - log_length)
 		length = sizeof(log_text) - log_length - 1;
+	/* Names come from the object as they are: whatever they hold, they act on no terminal. */
+	for (char *c = log_text + log_length; c < log_text + log_length + length; c++)
+		if ((*c < ' ' || *c > '~') && *c != '\n' && *c != '\t')
+			*c = '?';
 	log_length += length;
 	return length;
 }
@@ -148,10 +159,53 @@ static int find_parts(struct object *object, char *error, size_t n)
 	return err ? malformed(object, why, error, n) : 0;
 }
 
-int object_open(const char *path, struct object *out, char *error, size_t n)
+static struct bpf_object *open_with_libbpf(const struct object *object)
 {
 	/* The name of the file is no part of the names that the kernel shows. */
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "mplex");
+
+	return bpf_object__open_mem(object->file.data, object->file.size, &options);
+}
+
+/*
+ * libbpf trusts what it opens, and a damaged file can crash it. So a process of its own opens it
+ * first, and ends with status 0 when it survives that, whether or not the object could be opened.
+ */
+static int rehearse_open(const struct object *object, char *error, size_t n)
+{
+	const struct rlimit no_core = {0};
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		setrlimit(RLIMIT_CORE, &no_core);
+		alarm(OPEN_SECONDS);
+		open_with_libbpf(object);
+		_exit(0);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			child = -1;
+	if (child < 0)
+		return failed(error, n, errno, "cannot open %s: %s", object->path, strerror(errno));
+	return status ? malformed(object, "it makes libbpf crash", error, n) : 0;
+}
+
+static int cannot_open(const struct object *object, int code, char *error, size_t n)
+{
+	char why[128];
+
+	if (code == ENOMEM)
+		return failed(error, n, ENOMEM, "cannot open %s: out of memory", object->path);
+	libbpf_strerror(code, why, sizeof(why));
+	return failed(error, n, EINVAL,
+		      "%s is malformed: libbpf cannot open it: %s; make it again with mplexc and "
+		      "clang\n%s",
+		      object->path, why, log_tail(3));
+}
+
+int object_open(const char *path, struct object *out, char *error, size_t n)
+{
 	SCOPED(object_close) struct object object = {.path = path};
 	int err;
 
@@ -160,14 +214,13 @@ int object_open(const char *path, struct object *out, char *error, size_t n)
 	err = file_read(path, &object.file, error, n);
 	if (!err)
 		err = read_manifest(&object, error, n);
+	if (!err)
+		err = rehearse_open(&object, error, n);
 	if (err)
 		return err;
-	object.bpf = bpf_object__open_mem(object.file.data, object.file.size, &options);
-	if (!object.bpf) {
-		err = errno;
-		return failed(error, n, err, "%s is malformed: libbpf cannot open it: %s\n%s", path,
-			      strerror(err), log_tail(3));
-	}
+	object.bpf = open_with_libbpf(&object);
+	if (!object.bpf)
+		return cannot_open(&object, errno, error, n);
 	err = find_parts(&object, error, n);
 	if (err)
 		return err;
