@@ -22,6 +22,12 @@ enum {
 static const char *const ingress_reasons[] = {"no-listener", "mptcp-listener", "backlog", "replay",
 					      "not-taken"};
 
+/* Of both lists: the message reaches no server. "tag" only where `otherwise` is to refuse. */
+static const char *const refusals[] = {"tag",	   "length",	  "require",	    "malformed",
+				       "fragment", "late",	  "stray",	    "no-way-back",
+				       "no-key",   "no-listener", "mptcp-listener", "backlog",
+				       "replay",   "not-taken"};
+
 struct manifest {
 	FILE *out;
 	bool failed; /* for lack of memory */
@@ -88,6 +94,22 @@ static json_t *names(struct manifest *m, const char *const *names, size_t count)
 		if (json_array_append_new(list, json_string(names[i])))
 			m->failed = true;
 	return list;
+}
+
+static bool is_refusal(const char *reason)
+{
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals); i++)
+		if (!strcmp(refusals[i], reason))
+			return true;
+	return false;
+}
+
+/* Those of a list of reasons that are refusals, added to another. */
+static void add_refusals(struct manifest *m, json_t *list, const char *const *reasons, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_refusal(reasons[i]) && json_array_append_new(list, json_string(reasons[i])))
+			m->failed = true;
 }
 
 static json_t *protocols(struct manifest *m, const struct listener *listener)
@@ -159,15 +181,22 @@ static const char *reply_mode(const struct listener *listener)
 	return listener->protocols & PROTOCOL_UDP ? modes[listener->replies] : NULL;
 }
 
+static const char *const actions[] = {
+	[ACTION_ROUTE] = "route",
+	[ACTION_PASS] = "pass",
+	[ACTION_REFUSE] = "refuse",
+};
+
 static void put_listener(struct manifest *m, const struct listener_plan *planned, bool last)
 {
 	const struct listener *listener = planned->listener;
 	json_t *head;
 
-	head = PACK(m, "{s:s, s:o, s:i, s:o, s:s*, s:i, s:o}", "name", listener->name, "protocols",
-		    protocols(m, listener), "port", listener->port, "addresses",
-		    addresses(m, listener), "replies", reply_mode(listener), "counters",
-		    (int)planned->counters, "ports", ports(m, listener));
+	head = PACK(m, "{s:s, s:o, s:i, s:o, s:s*, s:s, s:i, s:o}", "name", listener->name,
+		    "protocols", protocols(m, listener), "port", listener->port, "addresses",
+		    addresses(m, listener), "replies", reply_mode(listener), "otherwise",
+		    actions[listener->otherwise.kind], "counters", (int)planned->counters, "ports",
+		    ports(m, listener));
 	put_open(m, head, planned->count_routes ? ",\"routes\":[" : "");
 	for (size_t i = 0; planned->count_routes && i < listener->route_count; i++) {
 		const struct route *route = &listener->routes[i];
@@ -218,16 +247,11 @@ static json_t *test_bytes(struct manifest *m, const struct listener *listener,
 static void put_test(struct manifest *m, size_t number, const struct listener *listener,
 		     const struct test *test, const char *protocol, bool *first)
 {
-	static const char *const expect[] = {
-		[ACTION_ROUTE] = "route",
-		[ACTION_PASS] = "pass",
-		[ACTION_REFUSE] = "refuse",
-	};
 	json_t *object;
 
 	object = PACK(m, "{s:i, s:s, s:i, s:i, s:o, s:s}", "listener", (int)number, "protocol",
 		      protocol, "line", (int)test->line, "length", (int)test->length, "bytes",
-		      test_bytes(m, listener, test), "expect", expect[test->expect.kind]);
+		      test_bytes(m, listener, test), "expect", actions[test->expect.kind]);
 	if (test->expect.kind == ACTION_ROUTE &&
 	    json_object_set_new(object, "port", json_integer(test->expect.port)))
 		m->failed = true;
@@ -263,6 +287,8 @@ int emit_manifest(const struct plan *plan, FILE *out)
 {
 	const struct rules *rules = plan->rules;
 	struct manifest m = {.out = out};
+	size_t ingress_count = sizeof(ingress_reasons) / sizeof(*ingress_reasons);
+	json_t *refused = PACK(&m, "[]");
 	char sha256[65];
 
 	put_hex(sha256, rules->sha256, 32);
@@ -276,10 +302,12 @@ int emit_manifest(const struct plan *plan, FILE *out)
 	put_line(&m, "\"needs\":", needs(&m, plan), ",");
 	put_line(&m, "\"reasons\":", names(&m, plan->reasons, reason_count(plan->reasons)), ",");
 	if (plan->tcp)
-		put_line(&m, "\"ingress_reasons\":",
-			 names(&m, ingress_reasons,
-			       sizeof(ingress_reasons) / sizeof(*ingress_reasons)),
+		put_line(&m, "\"ingress_reasons\":", names(&m, ingress_reasons, ingress_count),
 			 ",");
+	add_refusals(&m, refused, plan->reasons, reason_count(plan->reasons));
+	if (plan->tcp)
+		add_refusals(&m, refused, ingress_reasons, ingress_count);
+	put_line(&m, "\"refusals\":", refused, ",");
 	put_text(&m, "\"listeners\":[", "", "");
 	for (size_t i = 0; i < rules->listener_count; i++)
 		put_listener(&m, &plan->listeners[i], i + 1 == rules->listener_count);

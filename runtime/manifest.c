@@ -384,17 +384,39 @@ static int read_routes(struct reader *reader, const json_t *object,
 	return err;
 }
 
+static int read_action(struct reader *reader, const json_t *object, const char *key,
+		       enum manifest_expect *out)
+{
+	const char *action;
+	int err = get_text(reader, object, key, &action);
+
+	if (err)
+		return err;
+	if (!strcmp(action, "route"))
+		*out = EXPECT_ROUTE;
+	else if (!strcmp(action, "pass"))
+		*out = EXPECT_PASS;
+	else if (!strcmp(action, "refuse"))
+		*out = EXPECT_REFUSE;
+	else
+		return bad(reader, key, "none of route, pass, refuse");
+	return 0;
+}
+
 /* What is the listener's own goes into it as it is read; manifest_free finds it there. */
 static int read_listener(struct reader *reader, const json_t *object,
 			 struct manifest_listener *listener)
 {
 	int err;
 
+	listener->otherwise = EXPECT_REFUSE;
 	err = get_text(reader, object, "name", &listener->name);
 	if (!err)
 		err = read_protocols(reader, object, listener);
 	if (!err)
 		err = get_port(reader, object, "port", &listener->port);
+	if (!err && json_object_get(object, "otherwise"))
+		err = read_action(reader, object, "otherwise", &listener->otherwise);
 	if (!err)
 		err = get_u32(reader, object, "counters", 0, UINT32_MAX, &listener->counters);
 	if (!err)
@@ -462,22 +484,11 @@ static int read_test_bytes(struct reader *reader, const json_t *object, struct m
 
 static int read_expect(struct reader *reader, const json_t *object, struct manifest_test *test)
 {
-	const char *expect;
-	int err = get_text(reader, object, "expect", &expect);
+	int err = read_action(reader, object, "expect", &test->expect);
 
-	if (err)
-		return err;
-	if (!strcmp(expect, "route")) {
-		test->expect = EXPECT_ROUTE;
-		return get_port(reader, object, "port", &test->port);
-	}
-	if (!strcmp(expect, "pass"))
-		test->expect = EXPECT_PASS;
-	else if (!strcmp(expect, "refuse"))
-		test->expect = EXPECT_REFUSE;
-	else
-		return bad(reader, "expect", "none of route, pass, refuse");
-	return 0;
+	if (!err && test->expect == EXPECT_ROUTE)
+		err = get_port(reader, object, "port", &test->port);
+	return err;
 }
 
 static int read_test(struct reader *reader, const json_t *object, const struct manifest *manifest,
@@ -559,6 +570,9 @@ static int read_manifest(struct reader *reader, const json_t *root, struct manif
 		err = get_texts(reader, root, "ingress_reasons", 0, MANIFEST_REASONS,
 				&manifest->ingress_reasons, &manifest->ingress_reason_count);
 	if (!err)
+		err = get_texts(reader, root, "refusals", 0, 2 * MANIFEST_REASONS,
+				&manifest->refusals, &manifest->refusal_count);
+	if (!err)
 		err = read_listeners(reader, root, manifest);
 	if (!err)
 		err = read_tests(reader, root, manifest);
@@ -603,6 +617,7 @@ void manifest_free(struct manifest *manifest)
 	free(manifest->sysctls);
 	free(manifest->reasons);
 	free(manifest->ingress_reasons);
+	free(manifest->refusals);
 	json_decref(manifest->document);
 	memset(manifest, 0, sizeof(*manifest));
 }
@@ -649,6 +664,18 @@ void manifest_test_payload(const struct manifest_test *test, uint8_t *payload)
 			payload[bytes->at + j] =
 				nibble(bytes->hex[2 * j]) << 4 | nibble(bytes->hex[2 * j + 1]);
 	}
+}
+
+bool manifest_refuses(const struct manifest *manifest, const struct manifest_listener *listener,
+		      const char *reason)
+{
+	if (!strcmp(reason, "tag") && listener->otherwise != EXPECT_REFUSE)
+		return false;
+	for (size_t i = 0; i < manifest->refusal_count; i++) {
+		if (!strcmp(manifest->refusals[i], reason))
+			return true;
+	}
+	return false;
 }
 
 bool manifest_has(const struct manifest *manifest, enum manifest_protocol protocol)

@@ -27,8 +27,9 @@ enum manifest_protocol {
 	MANIFEST_UDP = 1 << 1,
 };
 
+/* What becomes of a message: of a test's, or of one whose tag has no route. */
 enum manifest_expect {
-	EXPECT_ROUTE, /* to the test's port */
+	EXPECT_ROUTE, /* to a port */
 	EXPECT_PASS,  /* to the listen port */
 	EXPECT_REFUSE,
 };
@@ -54,6 +55,7 @@ struct manifest_listener {
 	const char *name;
 	unsigned protocols; /* of enum manifest_protocol, at least one */
 	uint16_t port;
+	enum manifest_expect otherwise;	    /* EXPECT_REFUSE where it is not said */
 	uint32_t counters;		    /* index of its first reason in the map `counters` */
 	struct manifest_address *addresses; /* none: the host's own */
 	size_t address_count;
@@ -92,6 +94,8 @@ struct manifest {
 	size_t reason_count;
 	const char **ingress_reasons;
 	size_t ingress_reason_count;
+	const char **refusals; /* reasons of both lists after which no server gets the message */
+	size_t refusal_count;
 	struct manifest_listener *listeners; /* at least one */
 	size_t listener_count;
 	struct manifest_test *tests;
@@ -118,6 +122,13 @@ int manifest_check_counters(const struct manifest *manifest, uint32_t counters,
 
 /* Writes the payload of a test, test->length bytes. */
 void manifest_test_payload(const struct manifest_test *test, uint8_t *payload);
+
+/*
+ * Whether a reason means that a packet of the listener reaches no server: a refusal, but for "tag"
+ * where other messages are routed or passed.
+ */
+bool manifest_refuses(const struct manifest *manifest, const struct manifest_listener *listener,
+		      const char *reason);
 
 /* Whether some listener has the protocol. */
 bool manifest_has(const struct manifest *manifest, enum manifest_protocol protocol);

@@ -22,8 +22,10 @@ static const char good[] =
 	"\"needs\":{\"kfuncs\":[\"bpf_sk_assign_tcp_reqsk\"],"
 	"\"sysctls\":{\"net.ipv4.tcp_syncookies\":{\"min\":1}}},"
 	"\"reasons\":[\"routed\",\"tag\"],\"ingress_reasons\":[\"no-listener\"],"
+	"\"refusals\":[\"tag\",\"no-listener\"],"
 	"\"listeners\":[{\"name\":\"feed\",\"protocols\":[\"tcp\",\"udp\"],\"port\":5000,"
 	"\"addresses\":[\"192.0.2.0/24\",\"2001:db8::1\"],\"replies\":\"tracked\",\"counters\":4,"
+	"\"otherwise\":\"refuse\","
 	"\"ports\":[5001,5002],\"routes\":[{\"tag\":\"600\",\"port\":5001,\"counter\":6}]}],"
 	"\"tests\":[{\"listener\":0,\"protocol\":\"udp\",\"line\":14,\"length\":8,"
 	"\"bytes\":[{\"at\":2,\"hex\":\"0aFf\"},{\"at\":3,\"hex\":\"01\"}],"
@@ -80,6 +82,7 @@ static void test_good(void **state)
 	assert_int_equal(manifest.sysctls[0].min, 1);
 	assert_int_equal(manifest.reason_count, 2);
 	assert_int_equal(manifest.ingress_reason_count, 1);
+	assert_int_equal(manifest.refusal_count, 2);
 
 	assert_int_equal(manifest.listener_count, 1);
 	listener = &manifest.listeners[0];
@@ -168,6 +171,9 @@ static const struct {
 	{"\"port\":5000", "\"port\":0", "listeners[0].port"},
 	{"\"port\":5000", "\"port\":65536", "65536 is not within 1..65535"},
 	{"\"port\":5000", "\"port\":-1", "listeners[0].port"},
+	{"\"refusals\":[", "\"refusals\":[1,", "refusals"},
+	{"\"otherwise\":\"refuse\"", "\"otherwise\":\"drop\"", "listeners[0].otherwise"},
+	{"\"otherwise\":\"refuse\"", "\"otherwise\":5001", "listeners[0].otherwise"},
 	{"\"counters\":4", "\"counters\":-1", "listeners[0].counters"},
 	{"\"counters\":4", "\"counters\":4294967296", "listeners[0].counters"},
 	{"192.0.2.0/24", "192.0.2.0/33", "addresses"},
@@ -218,6 +224,25 @@ static void test_lies(void **state)
 		if (err != -EINVAL || !strstr(error, lies[i].word))
 			fail_msg("%s -> %s: %d, %s", lies[i].from, lies[i].to, err, error);
 	}
+}
+
+static void test_refuses(void **state)
+{
+	char *routing = replace(good, "\"otherwise\":\"refuse\"", "\"otherwise\":\"route\"");
+	struct manifest manifest;
+	char error[256];
+
+	(void)state;
+	assert_int_equal(parse(good, &manifest, error, sizeof(error)), 0);
+	assert_true(manifest_refuses(&manifest, &manifest.listeners[0], "tag"));
+	assert_true(manifest_refuses(&manifest, &manifest.listeners[0], "no-listener"));
+	assert_false(manifest_refuses(&manifest, &manifest.listeners[0], "routed"));
+	manifest_free(&manifest);
+	assert_int_equal(parse(routing, &manifest, error, sizeof(error)), 0);
+	assert_false(manifest_refuses(&manifest, &manifest.listeners[0], "tag"));
+	assert_true(manifest_refuses(&manifest, &manifest.listeners[0], "no-listener"));
+	manifest_free(&manifest);
+	free(routing);
 }
 
 static void test_newer(void **state)
@@ -305,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_lies),	cmocka_unit_test(test_newer),
 		cmocka_unit_test(test_damaged), cmocka_unit_test(test_short_error),
 		cmocka_unit_test(test_deep),	cmocka_unit_test(test_counters),
+		cmocka_unit_test(test_refuses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
