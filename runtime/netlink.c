@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * As much of rtnetlink as mplex-run needs: list and listen.
+ * As much of netlink as mplex-run needs: ask, list and listen.
  *
  * libbpf has its own inside but keeps it there, and a netlink library would be one more package for
  * a handful of requests.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -22,26 +23,26 @@ enum {
 	RECEIVE_SIZE = 32 << 10
 };
 
-static int open_socket(uint32_t groups, int flags)
+int netlink_open(int protocol)
 {
-	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
-	SCOPED(scoped_close) int fd = -1;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | flags, NETLINK_ROUTE);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)))
-		return -errno;
-	return TAKE_FD(fd);
+	return fd < 0 ? -errno : fd;
 }
 
 /* Returns 1 when the last message of an answer was among them. */
 static int handle_messages(const char *buffer, size_t length, netlink_handler handle, void *data)
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
-	int err;
+	int err = 0;
 
 	for (; NLMSG_OK(message, length); message = NLMSG_NEXT(message, length)) {
-		if (message->nlmsg_type == NLMSG_DONE)
-			return 1;
+		if (message->nlmsg_type == NLMSG_DONE) {
+			/* A list may fail on its way. */
+			if (message->nlmsg_len >= NLMSG_LENGTH(sizeof(err)))
+				memcpy(&err, NLMSG_DATA(message), sizeof(err));
+			return err < 0 ? err : 1;
+		}
 		if (message->nlmsg_type == NLMSG_ERROR) {
 			const struct nlmsgerr *answer = NLMSG_DATA(message);
 
@@ -54,25 +55,24 @@ static int handle_messages(const char *buffer, size_t length, netlink_handler ha
 	return 0;
 }
 
-int netlink_dump(uint16_t type, const void *header, size_t size, netlink_handler handle, void *data)
+int netlink_request(int fd, uint16_t type, uint16_t flags, const void *body, size_t size,
+		    netlink_handler handle, void *data)
 {
 	struct {
 		struct nlmsghdr head;
-		char body[NETLINK_HEADER_MAX];
+		char body[NETLINK_REQUEST_MAX];
 	} request = {
 		.head.nlmsg_type = type,
-		.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+		/* Without an acknowledgement nothing ends an answer that is no list. */
+		.head.nlmsg_flags = NLM_F_REQUEST | (flags & NLM_F_DUMP ? 0 : NLM_F_ACK) | flags,
 		.head.nlmsg_len = NLMSG_LENGTH(size),
 	};
-	SCOPED(scoped_close) int fd = open_socket(0, 0);
 	SCOPED(scoped_free) char *buffer = malloc(RECEIVE_SIZE);
 	int result = 0;
 
-	if (fd < 0)
-		return fd;
 	if (!buffer)
 		return -ENOMEM;
-	memcpy(request.body, header, size);
+	memcpy(request.body, body, size);
 	if (send(fd, &request, request.head.nlmsg_len, 0) < 0)
 		return -errno;
 	while (!result) {
@@ -85,9 +85,24 @@ int netlink_dump(uint16_t type, const void *header, size_t size, netlink_handler
 	return result < 0 ? result : 0;
 }
 
+int netlink_dump(uint16_t type, const void *header, size_t size, netlink_handler handle, void *data)
+{
+	SCOPED(scoped_close) int fd = netlink_open(NETLINK_ROUTE);
+
+	return fd < 0 ? fd : netlink_request(fd, type, NLM_F_DUMP, header, size, handle, data);
+}
+
 int netlink_subscribe(uint32_t groups)
 {
-	return open_socket(groups, SOCK_NONBLOCK);
+	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
+	SCOPED(scoped_close) int fd = netlink_open(NETLINK_ROUTE);
+
+	if (fd < 0)
+		return fd;
+	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) ||
+	    fcntl(fd, F_SETFL, O_NONBLOCK))
+		return -errno;
+	return TAKE_FD(fd);
 }
 
 int netlink_receive(int fd, netlink_handler handle, void *data)

@@ -8,17 +8,24 @@
 struct nlmsghdr;
 
 enum {
-	NETLINK_HEADER_MAX = 32
+	NETLINK_REQUEST_MAX = 128
 };
 
 /* Called for each message that arrives; data is the caller's. A result other than 0 ends it. */
 typedef int (*netlink_handler)(const struct nlmsghdr *message, void *data);
 
+/* A socket of a netlink protocol (NETLINK_...), or -errno. */
+int netlink_open(int protocol);
+
 /*
- * Lists all that a request of a type (RTM_GET...) stands for; header is the fixed header of the
- * type's family, size bytes, at most NETLINK_HEADER_MAX. Returns 0, what the kernel answered
+ * Sends a request, with flags (NLM_F_DUMP: to list) and a body of size bytes, at most
+ * NETLINK_REQUEST_MAX, and hands over what is answered. Returns 0, what the kernel answered
  * (-errno), or the handler's result.
  */
+int netlink_request(int fd, uint16_t type, uint16_t flags, const void *body, size_t size,
+		    netlink_handler handle, void *data);
+
+/* Lists all that a request of rtnetlink (RTM_GET...) with this fixed header stands for. */
 int netlink_dump(uint16_t type, const void *header, size_t size, netlink_handler handle,
 		 void *data);
 
