@@ -27,7 +27,7 @@ override CFLAGS   += -std=gnu11 $(WARNINGS) $(SANITIZE)
 PKGS_COMPILER := yaml-0.1 jansson libcrypto
 PKGS_RUNTIME  := libbpf libelf jansson
 LIBS_COMPILER  = $(shell pkg-config --libs $(PKGS_COMPILER))
-LIBS_RUNTIME   = $(shell pkg-config --libs $(PKGS_RUNTIME))
+LIBS_RUNTIME   = $(shell pkg-config --libs $(PKGS_RUNTIME)) -ldl
 
 TEMPLATES := $(sort $(wildcard templates/*.bpf.c)) templates/written.bpf.h
 COMPILER  := $(filter-out compiler/main.c compiler/embed_parts.c,$(sort $(wildcard compiler/*.c)))
@@ -169,9 +169,11 @@ clean:
 
 # ---- what all of this needs -----------------------------------------------------------------------
 
-DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev libjansson-dev libssl-dev
+DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev libjansson-dev libssl-dev \
+	libnftables-dev
 DEPS_TESTS := libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
-	libclang-rt-dev curl iperf3 ncat netcat-openbsd tcpdump procps clang-format
+	iptables python3-prometheus-client libclang-rt-dev curl iperf3 ncat netcat-openbsd tcpdump \
+	procps clang-format
 # Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.
 DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
 	$(shell apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd)

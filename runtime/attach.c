@@ -27,11 +27,6 @@ enum {
 	BEFORE = 1 << 3,  /* BPF_F_BEFORE; before all, where no other is named */
 };
 
-/* With extra room for headers, the largest packet that fits one page in common drivers. */
-enum {
-	ONE_PAGE_MTU = 3400
-};
-
 const char *mode_name(enum mode mode)
 {
 	return mode == MODE_NATIVE ? "native" : "generic";

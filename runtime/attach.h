@@ -10,6 +10,11 @@
 struct interface;
 struct object;
 
+/* With extra room for headers, the largest packet that fits one page in common drivers. */
+enum {
+	ONE_PAGE_MTU = 3400
+};
+
 /* Where XDP runs. */
 enum mode {
 	MODE_NATIVE,  /* in the driver */

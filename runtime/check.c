@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -15,29 +13,22 @@
 #include <linux/if_link.h>
 
 #include "check.h"
+#include "driver.h"
 #include "error.h"
 #include "finding.h"
 #include "host.h"
 #include "kernel.h"
 #include "object.h"
+#include "rights.h"
 #include "scope.h"
-
-static bool has_capability(const struct __user_cap_data_struct *data, int capability)
-{
-	return data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability);
-}
+#include "veth.h"
 
 void check_rights(const struct subject *subject, struct findings *findings)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
-
 	(void)subject;
-	syscall(SYS_capget, &header, data);
 	/* CAP_SYS_ADMIN holds all of CAP_BPF and CAP_PERFMON. */
-	if (has_capability(data, CAP_NET_ADMIN) &&
-	    (has_capability(data, CAP_SYS_ADMIN) ||
-	     (has_capability(data, CAP_BPF) && has_capability(data, CAP_PERFMON))))
+	if (rights_have(CAP_NET_ADMIN) &&
+	    (rights_have(CAP_SYS_ADMIN) || (rights_have(CAP_BPF) && rights_have(CAP_PERFMON))))
 		found(findings, "rights", VERDICT_OK, "this process may load and attach programs");
 	else
 		found(findings, "rights", VERDICT_PROBLEM,
@@ -191,7 +182,10 @@ void check_xdp_free(const struct subject *subject, struct findings *findings)
 	      "off",
 	      interface->name, info.name, id);
 	link = find_xdp_link(interface->index, id);
-	if (link)
+	/* The one that libxdp puts in front of several. */
+	if (!strcmp(info.name, "xdp_dispatcher"))
+		mended_by(findings, "xdp-loader unload %s --all", interface->name);
+	else if (link)
 		mended_by(findings, "bpftool link detach id %u", link);
 	else
 		mended_by(findings, "ip link set dev %s %s off", interface->name,
@@ -203,7 +197,7 @@ void check_xdp_free(const struct subject *subject, struct findings *findings)
 void check_vlan(const struct subject *subject, struct findings *findings)
 {
 	const struct interface *interface = subject->interface;
-	bool above, stripped = host_strips_vlan(interface);
+	bool above, stripped = driver_own_feature(interface, "rx-vlan-hw-parse");
 	char vlan[IFNAMSIZ];
 
 	above = host_vlan_above(interface, vlan);
@@ -228,21 +222,30 @@ void check_vlan(const struct subject *subject, struct findings *findings)
 void check_veth(const struct subject *subject, struct findings *findings)
 {
 	const struct interface *interface = subject->interface;
+	struct veth_peer peer;
 
 	if (subject->mode != MODE_NATIVE || strcmp(interface->driver, "veth") ||
 	    (subject->object && !manifest_has(&subject->object->manifest, MANIFEST_TCP)))
 		return;
-	if (host_peer_has_gro(interface)) {
-		found(findings, "veth", VERDICT_OK, "the peer of %s takes answers (GRO is on)",
+	if (veth_find_peer(interface, &peer)) {
+		found(findings, "veth", VERDICT_WARNING,
+		      "%s is a veth: its peer, which cannot be asked from here, needs generic "
+		      "receive offload (\"ethtool -K PEER gro on\") or a native XDP program, or the "
+		      "answers to tcp clients vanish; bulk uploads through it slow down, \"--mode "
+		      "generic\" keeps their speed",
 		      interface->name);
-		return;
+	} else if (!peer.ready) {
+		found(findings, "veth", VERDICT_PROBLEM,
+		      "%s is a veth: its peer %s needs generic receive offload or a native XDP "
+		      "program, or the answers to tcp clients vanish",
+		      interface->name, peer.name);
+		mended_by(findings, "%sethtool -K %s gro on", peer.enter, peer.name);
+	} else {
+		found(findings, "veth", VERDICT_OK,
+		      "the peer %s takes answers; bulk uploads through a veth slow down, \"--mode "
+		      "generic\" keeps their speed",
+		      peer.name);
 	}
-	found(findings, "veth", VERDICT_WARNING,
-	      "%s is a veth: its peer needs generic receive offload or a native XDP program, or "
-	      "the answers to tcp clients vanish; bulk uploads through it slow down, \"--mode "
-	      "generic\" keeps their speed",
-	      interface->name);
-	mended_by(findings, "ethtool -K PEER gro on");
 }
 
 int check_require(check *check, const struct subject *subject, char *error, size_t n)

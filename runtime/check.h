@@ -18,7 +18,7 @@ struct object;
 /* What is asked about. */
 struct subject {
 	const struct interface *interface;
-	const struct object *object; /* opened; NULL: none is named */
+	const struct object *object; /* opened; NULL: none is named, for checks that need none */
 	enum mode mode;
 };
 
@@ -44,6 +44,35 @@ check check_vlan;
 
 /* A veth whose peer may not take the answers. */
 check check_veth;
+
+/* ---- only the doctor asks these ---- */
+
+/* BTF, tcx and the JIT. */
+check check_kernel;
+
+/* The limit that old kernels have on locked memory. */
+check check_memlock;
+
+/* Where pins live. */
+check check_bpffs;
+
+/* Native mode, the MTU, and what the hardware does to packets before XDP sees them. */
+check check_driver;
+
+/* The host's own addresses, against the room for them in the object. */
+check check_addresses;
+
+/* What tcp clients are offered. */
+check check_tcp_options;
+
+/* Servers that miss, that are elsewhere, that cannot be handed a connection, that lose theirs. */
+check check_servers;
+
+/* Clients on this host. */
+check check_local_clients;
+
+/* What netfilter will do to the clients' packets. */
+check check_firewall;
 
 /* Runs a check. Returns 0, or -EINVAL with its first problem as a sentence. */
 int check_require(check *check, const struct subject *subject, char *error, size_t n);

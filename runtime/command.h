@@ -27,6 +27,7 @@ struct command {
 
 extern const struct command run_command;
 extern const struct command test_command;
+extern const struct command doctor_command;
 
 /*
  * The next option of a command line, as getopt_long has it; names are the command's own, ended by

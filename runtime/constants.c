@@ -77,22 +77,38 @@ int constants_set_byte(struct object *object, const char *name, uint8_t value, c
 	return set(object, name, &value, sizeof(value), error, n);
 }
 
-static int set_list(struct object *object, const char *name, const char *count_name,
-		    const void *list, size_t count, size_t size, const char *family, char *error,
-		    size_t n)
+/* Whether the program's array holds a list; one that it does not use holds any. */
+static int fits(const struct object *object, const char *name, size_t count, size_t size,
+		const char *family, char *error, size_t n)
 {
 	size_t room = object_constant_size(object, name) / size;
+
+	if (!object_constant_size(object, name) || count <= room)
+		return 0;
+	return failed(
+		error, n, E2BIG,
+		"this host has %zu %s addresses and the program can hold %zu: name those that "
+		"it serves under \"addresses\" in the rule file and compile it again",
+		count, family, room);
+}
+
+int constants_check_addresses(const struct object *object, const struct addresses *addresses,
+			      char *error, size_t n)
+{
+	int err = fits(object, "mplex_local_v4", addresses->v4_count, 4, "IPv4", error, n);
+
+	return err ? err
+		   : fits(object, "mplex_local_v6", addresses->v6_count, 16, "IPv6", error, n);
+}
+
+static int set_list(struct object *object, const char *name, const char *count_name,
+		    const void *list, size_t count, size_t size, char *error, size_t n)
+{
 	uint32_t count32 = count;
 	int err;
 
 	if (!object_constant_size(object, count_name))
 		return 0;
-	if (count > room)
-		return failed(error, n, E2BIG,
-			      "this host has %zu %s addresses and the program can hold %zu: name "
-			      "those that it serves under \"addresses\" in the rule file and "
-			      "compile it again",
-			      count, family, room);
 	err = set(object, name, list, count * size, error, n);
 	return err ? err : set(object, count_name, &count32, sizeof(count32), error, n);
 }
@@ -100,13 +116,14 @@ static int set_list(struct object *object, const char *name, const char *count_n
 int constants_set_addresses(struct object *object, const struct addresses *addresses, char *error,
 			    size_t n)
 {
-	int err;
+	int err = constants_check_addresses(object, addresses, error, n);
 
-	err = set_list(object, "mplex_local_v4", "mplex_local_v4_count", addresses->v4,
-		       addresses->v4_count, 4, "IPv4", error, n);
+	if (!err)
+		err = set_list(object, "mplex_local_v4", "mplex_local_v4_count", addresses->v4,
+			       addresses->v4_count, 4, error, n);
 	if (!err)
 		err = set_list(object, "mplex_local_v6", "mplex_local_v6_count", addresses->v6,
-			       addresses->v6_count, 16, "IPv6", error, n);
+			       addresses->v6_count, 16, error, n);
 	return err ? err : constants_set_byte(object, "mplex_local_known", 1, error, n);
 }
 

@@ -34,6 +34,10 @@ bool constants_use_addresses(const struct object *object);
 int constants_set(struct object *object, const struct interface *interface,
 		  const struct addresses *addresses, bool native, char *error, size_t n);
 
+/* Whether the program can hold the addresses. Returns 0, or -E2BIG with a sentence. */
+int constants_check_addresses(const struct object *object, const struct addresses *addresses,
+			      char *error, size_t n);
+
 /* Writes the host's addresses alone. */
 int constants_set_addresses(struct object *object, const struct addresses *addresses, char *error,
 			    size_t n);

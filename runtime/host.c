@@ -37,15 +37,6 @@ static int ask(const char *name, unsigned long what, struct ifreq *request)
 	return ioctl(fd, what, request) ? -errno : 0;
 }
 
-/* One of ethtool's values; 0 where the driver does not tell. */
-static uint32_t ask_ethtool(const char *name, uint32_t command)
-{
-	struct ethtool_value value = {.cmd = command};
-	struct ifreq request = {.ifr_data = (char *)&value};
-
-	return ask(name, SIOCETHTOOL, &request) ? 0 : value.data;
-}
-
 int host_interface(const char *name, struct interface *out, char *error, size_t n)
 {
 	struct interface interface = {.index = if_nametoindex(name)};
@@ -74,11 +65,6 @@ int host_interface(const char *name, struct interface *out, char *error, size_t 
 		memcpy(interface.driver, driver.driver, sizeof(interface.driver) - 1);
 	*out = interface;
 	return 0;
-}
-
-bool host_strips_vlan(const struct interface *interface)
-{
-	return ask_ethtool(interface->name, ETHTOOL_GFLAGS) & ETH_FLAG_RXVLAN;
 }
 
 /* How an interface stands to others. */
@@ -148,22 +134,6 @@ bool host_vlan_above(const struct interface *interface, char name[IFNAMSIZ])
 			memcpy(name, relations.list[i].name, IFNAMSIZ);
 			return true;
 		}
-	}
-	return false;
-}
-
-bool host_peer_has_gro(const struct interface *interface)
-{
-	SCOPED(relations_free) struct relations relations = {};
-	char peer[IFNAMSIZ];
-
-	if (list_relations(&relations))
-		return false;
-	for (size_t i = 0; i < relations.count; i++) {
-		if (relations.list[i].index == interface->index)
-			return relations.list[i].lower &&
-			       if_indextoname(relations.list[i].lower, peer) &&
-			       ask_ethtool(peer, ETHTOOL_GGRO);
 	}
 	return false;
 }

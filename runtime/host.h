@@ -24,17 +24,8 @@ struct interface {
  */
 int host_interface(const char *name, struct interface *out, char *error, size_t n);
 
-/* Whether the interface takes VLAN tags off received frames before XDP sees them. */
-bool host_strips_vlan(const struct interface *interface);
-
 /* Finds a VLAN device above the interface; true and its name if there is one. */
 bool host_vlan_above(const struct interface *interface, char name[IFNAMSIZ]);
-
-/*
- * Whether the peer of a veth is known to hand frames over to NAPI, which it does with generic
- * receive offload on. A peer in another namespace cannot be asked: false.
- */
-bool host_peer_has_gro(const struct interface *interface);
 
 /* The host's own addresses, each once, those of the interface first, in the order of the wire. */
 struct addresses {

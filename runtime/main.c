@@ -12,6 +12,7 @@
 static const struct command *const commands[] = {
 	&run_command,
 	&test_command,
+	&doctor_command,
 };
 
 enum {

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 /* Another network namespace of this machine. */
-struct namespace {
+struct namespace
+{
 	uint64_t inode;
 	char path[128]; /* opens it */
 	char owner[96]; /* "process 42 (nginx)" or "ip netns blue", for sentences */

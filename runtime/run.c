@@ -78,7 +78,7 @@ static struct subject subject_of(const struct session *session)
 	};
 }
 
-/* Says what a check warns of. */
+/* Says what a check warns of, or finds wrong where that cannot keep a run from its start. */
 static void warn_of(check *check, const struct subject *subject)
 {
 	SCOPED(findings_free) struct findings findings = {};
@@ -86,7 +86,7 @@ static void warn_of(check *check, const struct subject *subject)
 
 	check(subject, &findings);
 	for (size_t i = 0; i < findings.count; i++) {
-		if (findings.list[i].verdict != VERDICT_WARNING)
+		if (findings.list[i].verdict < VERDICT_WARNING)
 			continue;
 		finding_sentence(&findings.list[i], sentence, sizeof(sentence));
 		complain(sentence);

@@ -31,8 +31,8 @@ int sockets_open(void)
 static bool is_mptcp(const struct nlmsghdr *message)
 {
 	size_t size, length;
-	const void *info = netlink_attribute(message, sizeof(struct inet_diag_msg),
-					     INET_DIAG_ULP_INFO, &size);
+	const void *info =
+		netlink_attribute(message, sizeof(struct inet_diag_msg), INET_DIAG_ULP_INFO, &size);
 	const char *name = info ? netlink_nested(info, size, INET_ULP_INFO_NAME, &length) : NULL;
 
 	return name && length == sizeof("mptcp") && !memcmp(name, "mptcp", length);
@@ -79,6 +79,8 @@ static int ask(int fd, uint8_t protocol, uint32_t states, struct question *quest
 			.sdiag_family = families[i],
 			.sdiag_protocol = protocol,
 			.idiag_states = states,
+			/* What names the upper layer, too. */
+			.idiag_ext = 1 << (INET_DIAG_INFO - 1),
 		};
 		int err = netlink_request(fd, SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, &request,
 					  sizeof(request), add_socket, question);

@@ -8,7 +8,7 @@
 
 /* A socket of some process. Ports are in host order, addresses in the order of the wire. */
 struct socket_seen {
-	uint8_t family;	 /* AF_INET or AF_INET6 */
+	uint8_t family;	   /* AF_INET or AF_INET6 */
 	uint8_t local[16]; /* 4 or 16 bytes; zeros: any address */
 	uint8_t remote[16];
 	uint16_t local_port, remote_port;
@@ -25,8 +25,9 @@ struct sockets {
 int sockets_open(void);
 
 /*
- * Adds the sockets that wait for clients: tcp ones that listen, or bound udp ones that are connected
- * to nobody. protocol is IPPROTO_TCP or IPPROTO_UDP. Returns 0 or -errno. Free with sockets_free.
+ * Adds the sockets that wait for clients: tcp ones that listen, or bound udp ones that are
+ * connected to nobody. protocol is IPPROTO_TCP or IPPROTO_UDP. Returns 0 or -errno. Free with
+ * sockets_free.
  */
 int sockets_waiting(int fd, uint8_t protocol, struct sockets *sockets);
 

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef MPLEX_RUN_RIGHTS_H
+#define MPLEX_RUN_RIGHTS_H
+
+#include <stdbool.h>
+
+/* Whether this process has a capability (CAP_...) in effect. */
+bool rights_have(int capability);
+
+#endif
