@@ -158,6 +158,36 @@ static void write_mss(struct emission *e)
 	by_family(e, index);
 }
 
+static void write_recent_flow(struct emission *e)
+{
+	struct by_family fold = {
+		.type = "__u64",
+		.name = "fold_addresses",
+		.parameters = "const struct packet *packet",
+		.arguments = "packet",
+		.ipv4 = PART_recent_flow_ipv4,
+		.ipv6 = PART_recent_flow_ipv6,
+	};
+	struct by_family has = fold, copy = fold;
+
+	has.type = "bool";
+	has.name = "has_addresses";
+	has.parameters = "const struct recent_flow *recent,\n"
+			 "\t\t\t\t\t  const struct packet *packet";
+	has.arguments = "recent, packet";
+	copy.type = "void";
+	copy.name = "copy_addresses";
+	copy.parameters = "struct recent_flow *recent,\n"
+			  "\t\t\t\t\t   const struct packet *packet";
+	copy.arguments = "recent, packet";
+	copy.is_void = true;
+	by_family(e, fold);
+	fputc('\n', e->out);
+	by_family(e, has);
+	fputc('\n', e->out);
+	by_family(e, copy);
+}
+
 static void write_is_martian(struct emission *e)
 {
 	by_family(e, (struct by_family){
@@ -515,6 +545,7 @@ static void (*const writers[PARTS])(struct emission *) = {
 	[PART_parse] = write_parse,
 	[PART_quote] = write_quote,
 	[PART_reasons] = write_reasons,
+	[PART_recent_flow] = write_recent_flow,
 	[PART_receive] = write_receive,
 	[PART_receive_udp] = write_receive_udp,
 	[PART_tuple_size] = write_tuple_size,

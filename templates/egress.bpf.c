@@ -18,23 +18,29 @@ static __always_inline void turn_reply(struct __sk_buff *skb, const struct packe
 	bpf_l4_csum_replace(skb, start + 6, from, to, BPF_F_MARK_MANGLED_0 | sizeof(to));
 }
 
-/* part: tracked_port (needs: flows, from_server, packet) */
+/* part: tracked_port (needs: flow_added, flows, from_server, packet) */
 /* The listen port that the client of a reply wrote to; 0: it wrote to the backend port itself. */
 static __always_inline __u16 tracked_port(const struct packet *packet)
 {
 	struct flow to_backend = {.port = bpf_ntohs(packet->sport), .shared = true};
 	struct flow_key key = {.direction = FLOW_TO_BACKEND};
 	struct flow *flow, *last;
+	__u16 listen_port;
 
 	from_server(packet, packet->sport, &key.tuple);
 	flow = bpf_map_lookup_elem(&flows, &key);
 	if (!flow || !flow->shared)
 		return flow ? flow->port : 0;
+	listen_port = flow->port;
 	/* Several servers answer this client: the next ICMP error is about the last reply. */
 	key.direction = FLOW_TO_LISTEN;
-	from_server(packet, bpf_htons(flow->port), &key.tuple);
+	from_server(packet, bpf_htons(listen_port), &key.tuple);
 	last = bpf_map_lookup_elem(&flows, &key);
-	if (!last || last->port != to_backend.port)
+	if (last) {
+		last->port = to_backend.port;
+	} else {
 		bpf_map_update_elem(&flows, &key, &to_backend, 0);
-	return flow->port;
+		flow_added();
+	}
+	return listen_port;
 }

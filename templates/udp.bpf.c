@@ -48,6 +48,7 @@ enum {
 /* Per backend port: 0, the listen port that its replies come from, or REPLIES_TRACKED. */
 struct reply_ports {
 	__u32 port[65536];
+	__u64 flows_added; /* how often something was put into `flows` */
 };
 
 struct {
@@ -96,7 +97,85 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* part: track (needs: flows, reply_ports, packet, from_client, group_mac) */
+/* part: flow_added (needs: flows, reply_ports) */
+/* To be called behind every addition to `flows`, which may have pushed another flow out. */
+static __always_inline void flow_added(void)
+{
+	struct reply_ports *replies = bpf_map_lookup_elem(&reply_ports, &(__u32){0});
+
+	if (replies)
+		__sync_fetch_and_add(&replies->flows_added, 1);
+}
+
+/* part: recent_flows (needs: kernel, tuple) */
+enum {
+	RECENT_FLOWS_BITS = 10,
+	RECENT_FLOWS = 1 << RECENT_FLOWS_BITS,
+};
+
+/* A flow that was in `flows` when so many had been added there. */
+struct recent_flow {
+	__u64 flows_added;
+	__u64 ports;	    /* the client's, the backend's, the listen port; the version of IP */
+	__u64 addresses[4]; /* source and destination; IPv4: the first word */
+};
+
+/* By a hash of the flow; the last one stays. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RECENT_FLOWS);
+	__type(key, __u32);
+	__type(value, struct recent_flow);
+} recent_flows SEC(".maps");
+
+/* part: recent_flow_ipv4 (needs: recent_flows, packet, ipv4_header) */
+static __always_inline __u64 fold_addresses_ipv4(const struct packet *packet)
+{
+	const struct iphdr *ip = packet->ip;
+
+	return *(const __u64 *)&ip->saddr;
+}
+
+static __always_inline bool has_addresses_ipv4(const struct recent_flow *recent,
+					       const struct packet *packet)
+{
+	return recent->addresses[0] == fold_addresses_ipv4(packet);
+}
+
+static __always_inline void copy_addresses_ipv4(struct recent_flow *recent,
+						const struct packet *packet)
+{
+	recent->addresses[0] = fold_addresses_ipv4(packet);
+}
+
+/* part: recent_flow_ipv6 (needs: recent_flows, packet, ipv6_header) */
+static __always_inline __u64 fold_addresses_ipv6(const struct packet *packet)
+{
+	const struct ipv6hdr *ip = packet->ip;
+	const __u64 *words = (const __u64 *)ip->saddr;
+
+	return words[0] ^ words[1] ^ words[2] ^ words[3];
+}
+
+static __always_inline bool has_addresses_ipv6(const struct recent_flow *recent,
+					       const struct packet *packet)
+{
+	const struct ipv6hdr *ip = packet->ip;
+	const __u64 *words = (const __u64 *)ip->saddr;
+
+	return recent->addresses[0] == words[0] && recent->addresses[1] == words[1] &&
+	       recent->addresses[2] == words[2] && recent->addresses[3] == words[3];
+}
+
+static __always_inline void copy_addresses_ipv6(struct recent_flow *recent,
+						const struct packet *packet)
+{
+	const struct ipv6hdr *ip = packet->ip;
+
+	__builtin_memcpy(recent->addresses, ip->saddr, sizeof(recent->addresses));
+}
+
+/* part: track (needs: flow_added, flows, reply_ports, packet, from_client, group_mac, recent_flow) */
 /* A new flow: both its directions, and whether the client has others through this listen port. */
 static __always_inline void add_flow(const struct packet *packet, __u16 backend)
 {
@@ -121,22 +200,45 @@ static __always_inline void add_flow(const struct packet *packet, __u16 backend)
 	key.direction = FLOW_TO_BACKEND;
 	from_client(packet, bpf_htons(backend), &key.tuple);
 	bpf_map_update_elem(&flows, &key, &to_listen, 0);
+	flow_added();
 	set_reply_port(backend, REPLIES_TRACKED);
 }
 
-/*
- * Notes whose replies to turn back. The look-up also tells the map that the flow is in use; only a
- * new flow is written.
- */
-static __always_inline void track(const struct packet *packet, __u16 backend)
+/* Adds a flow unless it is there. */
+static __always_inline void keep_flow(const struct packet *packet, __u16 backend)
 {
 	struct flow_key key = {.direction = FLOW_TO_BACKEND};
 	struct flow *known;
 
-	if (group_mac(packet))
-		return;
 	from_client(packet, bpf_htons(backend), &key.tuple);
 	known = bpf_map_lookup_elem(&flows, &key);
 	if (!known || known->port != bpf_ntohs(packet->dport))
 		add_flow(packet, backend);
+}
+
+/*
+ * Notes whose replies to turn back. Looking into `flows` is dear, so a flow that this CPU saw there
+ * is not looked up again until something is added: only that pushes flows out, and then the look-up
+ * tells the map that this one is in use.
+ */
+static __always_inline void track(const struct packet *packet, __u16 backend)
+{
+	struct reply_ports *replies = bpf_map_lookup_elem(&reply_ports, &(__u32){0});
+	__u64 ports = (__u64)packet->version << 48 | (__u64)packet->dport << 32 |
+		      (__u32)packet->sport << 16 | backend;
+	/* Multiply-shift: any odd number does. */
+	__u32 index = (fold_addresses(packet) ^ ports) * 0x9e3779b97f4a7c15ULL >>
+		      (64 - RECENT_FLOWS_BITS);
+	struct recent_flow *recent = bpf_map_lookup_elem(&recent_flows, &index);
+	__u64 added;
+
+	if (!replies || !recent || group_mac(packet))
+		return;
+	added = replies->flows_added; /* before the look-up, which may be overtaken */
+	if (recent->flows_added == added && recent->ports == ports && has_addresses(recent, packet))
+		return;
+	keep_flow(packet, backend);
+	recent->flows_added = added;
+	recent->ports = ports;
+	copy_addresses(recent, packet);
 }

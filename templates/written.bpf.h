@@ -9,6 +9,7 @@
 struct answer;
 struct connection;
 struct packet;
+struct recent_flow;
 struct verdict;
 
 /* written: reasons */
@@ -53,6 +54,10 @@ void listener_tuple(const struct packet *packet, __u16 port, struct bpf_sock_tup
 /* written: cookie_hash */
 __u32 cookie_hash(const struct packet *packet, const struct connection *connection, __u32 isn,
 		  __u64 window_options);
+/* written: recent_flow */
+__u64 fold_addresses(const struct packet *packet);
+bool has_addresses(const struct recent_flow *recent, const struct packet *packet);
+void copy_addresses(struct recent_flow *recent, const struct packet *packet);
 /* written: mss */
 __u16 own_mss(const struct packet *packet);
 __u16 cookie_mss(const struct packet *packet, __u32 index);

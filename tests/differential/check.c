@@ -221,9 +221,9 @@ static void expect_ports(struct program *program, const struct trial *trial,
 	if (outcome->binds)
 		expected->bound[outcome->listener->port] = 1;
 	if (is_tracked(outcome, trial))
-		expected->replies[outcome->port] = PORT_TRACKED;
+		expected->replies.port[outcome->port] = PORT_TRACKED;
 	else if (is_readdressed(outcome) && outcome->listener->replies == REPLIES_STATELESS)
-		expected->replies[outcome->port] = outcome->listener->port;
+		expected->replies.port[outcome->port] = outcome->listener->port;
 }
 
 static void compare_flow(const struct program *program, const struct tuple *tuple, uint16_t port,
@@ -320,9 +320,9 @@ static int compare_ports(const struct program *program, struct check *check)
 		if (ports.bound[port] != expected->bound[port])
 			differ(check, "bound_ports", "port %u: expected %u, got %u", port,
 			       expected->bound[port], ports.bound[port]);
-		if (ports.replies[port] != expected->replies[port])
+		if (ports.replies.port[port] != expected->replies.port[port])
 			differ(check, "reply_ports", "port %u: expected %u, got %u", port,
-			       expected->replies[port], ports.replies[port]);
+			       expected->replies.port[port], ports.replies.port[port]);
 	}
 	return err;
 }

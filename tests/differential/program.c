@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,6 +92,15 @@ static void set_constants(struct object *object, const struct host *host)
 	set(object, "mplex_redirect", &redirect, 1);
 }
 
+/* Lets the value of an array be mapped. */
+static void set_mappable(struct object *object, const char *name)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
+
+	if (map)
+		bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_MMAPABLE);
+}
+
 static void set_size(struct object *object, const char *name)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
@@ -128,6 +138,7 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 	set_constants(object, host);
 	set_size(object, "pending");
 	set_size(object, "flows");
+	set_mappable(object, "reply_ports");
 	/* A kernel that cannot hand connections over still steers them. */
 	err = object_load(object, true, !kernel_has_kfunc("bpf_sk_assign_tcp_reqsk"), error,
 			  sizeof(error));
@@ -205,8 +216,15 @@ static int find_maps(struct program *program)
 		err = layout_member(btf, type, "port", &program->flow_port);
 	program->bound_ports =
 		find_array(&program->object, "bound_ports", sizeof(program->expected_ports->bound));
-	program->reply_ports = find_array(&program->object, "reply_ports",
-					  sizeof(program->expected_ports->replies));
+	program->reply_ports = find_array(&program->object, "reply_ports", sizeof(struct replies));
+	if (program->reply_ports >= 0) {
+		void *mapped = mmap(NULL, sizeof(struct replies), PROT_READ | PROT_WRITE,
+				    MAP_SHARED, program->reply_ports, 0);
+
+		if (mapped == MAP_FAILED)
+			return -errno;
+		program->replies = mapped;
+	}
 	program->expected_ports = calloc(1, sizeof(*program->expected_ports));
 	program->xdp = bpf_program__fd(program->object.xdp);
 	program->counters = bpf_map__fd(program->object.counters);
@@ -260,6 +278,8 @@ void program_free(struct program *program)
 {
 	if (program->object.bpf)
 		object_close(&program->object);
+	if (program->replies)
+		munmap(program->replies, sizeof(*program->replies));
 	free(program->expected);
 	free(program->expected_ports);
 	rules_free(&program->rules);
@@ -466,6 +486,8 @@ int program_flow_take(const struct program *program, const struct tuple *tuple, 
 	if (bpf_map_lookup_elem(program->flows, key, value))
 		return -errno;
 	*other = (uint16_t)get(value, &program->flow_port);
+	/* As if another flow had pushed it out, or the program would not look for it again. */
+	program->replies->flows_added++;
 	return bpf_map_delete_elem(program->flows, key) ? -errno : 0;
 }
 
@@ -478,7 +500,7 @@ int program_ports_read(const struct program *program, struct ports *ports)
 	    bpf_map_lookup_elem(program->bound_ports, &first, ports->bound))
 		return -errno;
 	if (program->reply_ports >= 0 &&
-	    bpf_map_lookup_elem(program->reply_ports, &first, ports->replies))
+	    bpf_map_lookup_elem(program->reply_ports, &first, &ports->replies))
 		return -errno;
 	return 0;
 }

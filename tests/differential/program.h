@@ -29,7 +29,10 @@ enum {
 /* What is noted for TC by port, as docs/object.md has the two maps. */
 struct ports {
 	uint8_t bound[PORTS];
-	uint32_t replies[PORTS];
+	struct replies {
+		uint32_t port[PORTS];
+		uint64_t flows_added;
+	} replies;
 };
 
 struct program {
@@ -43,6 +46,7 @@ struct program {
 			scaling, sack, timestamps, ecn, tsval, tsecr, delivered;
 	} pending_layout;
 	struct extent flow_port;
+	struct replies *replies; /* the value of reply_ports, mapped, or NULL */
 	uint32_t counter_count;
 	struct tally *expected; /* of every counter, by what the interpreter said so far */
 	struct ports *expected_ports;

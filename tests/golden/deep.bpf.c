@@ -665,6 +665,7 @@ enum {
 /* Per backend port: 0, the listen port that its replies come from, or REPLIES_TRACKED. */
 struct reply_ports {
 	__u32 port[65536];
+	__u64 flows_added; /* how often something was put into `flows` */
 };
 
 struct {

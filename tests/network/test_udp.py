@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """UDP with real servers and real clients: every datagram is judged by itself."""
 
+import os
 import socket
 import struct
 
@@ -8,7 +9,7 @@ import pytest
 
 from lib.clients import ask_udp, message, udp_socket
 from lib.frames import UDP, Wire, checksum_right
-from lib.mplex import attach
+from lib.mplex import attach, checked
 from lib.netns import CLIENT, SECOND, SERVER, Network
 from lib.servers import Servers, UdpServer
 from lib.waiting import wait_until
@@ -218,6 +219,29 @@ def test_stateless_replies(network, mplex, version):
 
 def test_replies_none_leave_as_they_are(network, mplex, version):
     assert ask_udp(network.client, version, 5200, b"abc") == (5201, 5201)
+
+
+@pytest.fixture
+def one_cpu():
+    """What a CPU remembers is met again."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def test_a_flow_that_others_pushed_out_comes_back(network, mplex, one_cpu, version):
+    """A CPU that has just seen a flow does not look it up, until another one is added."""
+    with udp_socket(network.client, version) as sock, udp_socket(network.client, version) as other:
+        for _ in range(3):
+            assert ask_udp(network.client, version, 5000, message("600"), sock=sock) == (5001, 5000)
+        for entry in mplex.dump("flows"):
+            checked(["bpftool", "map", "delete", "id", mplex.maps["flows"],
+                     "key", "hex", *(byte[2:] for byte in entry["key"])])
+        sock.sendto(message("600"), (SERVER[version], 5000))
+        assert sock.recvfrom(1 << 16)[1][1] == 5001, "the flow is looked up at every datagram"
+        assert ask_udp(network.client, version, 5000, message("601"), sock=other) == (5002, 5000)
+        assert ask_udp(network.client, version, 5000, message("600"), sock=sock) == (5001, 5000)
 
 
 def test_a_direct_client_of_a_backend_port_keeps_working(network, mplex, version):

@@ -157,6 +157,8 @@ def test_local_addresses(own_network):
     told = constants(server)
     assert told["mplex_local_known"] == 1
     assert sorted(addresses(told, 4)) == sorted([SERVER[4], SECOND[4], "10.9.0.1", "203.0.113.5"])
+    assert set(addresses(told, 4)[:2]) == {SERVER[4], SECOND[4]}, "the interface's own come first"
+    assert set(addresses(told, 6)[:2]) == {SERVER[6], SECOND[6]}, "the interface's own come first"
     assert sorted(addresses(told, 6)) == sorted({SERVER[6], SECOND[6], "2001:db8:9::1", *own})
     assert other not in own
 
