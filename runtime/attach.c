@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Puts the programs of an object on an interface: all of them or none.
+ * How the programs of an object are held on an interface.
  *
- * XDP and tcx hold their programs by links, and a link lives as long as its file descriptor, so a
- * process that dies leaves nothing. TC comes first and goes last: once XDP judges a segment, TC has
- * to be there to hand it over.
+ * XDP and tcx hold their programs by links. A link lives as long as its file descriptor, so a
+ * process that dies leaves nothing; or as long as its pin. An update of a link changes the program
+ * at once: no packet goes by unjudged. TC comes first and goes last: once XDP judges a segment, TC
+ * has to be there to hand it over.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,8 +18,8 @@
 
 #include "attach.h"
 #include "error.h"
+#include "generation.h"
 #include "host.h"
-#include "object.h"
 #include "scope.h"
 
 /* Newer than the headers and the libbpf that this is compiled with. */
@@ -25,6 +27,10 @@ enum {
 	TCX_INGRESS = 46, /* BPF_TCX_INGRESS */
 	TCX_EGRESS = 47,  /* BPF_TCX_EGRESS */
 	BEFORE = 1 << 3,  /* BPF_F_BEFORE; before all, where no other is named */
+};
+
+enum {
+	PATH_SIZE = 256
 };
 
 const char *mode_name(enum mode mode)
@@ -39,54 +45,142 @@ const char *attachment_tc(const struct attachment *attachment)
 	return attachment->ingress >= 0 || attachment->egress >= 0 ? "tcx" : "";
 }
 
-static void scoped_detach(struct attachment *attachment)
+/* A link's or a program's facts; false where they cannot be had. */
+static bool link_info(int link, struct bpf_link_info *info)
 {
-	detach(attachment);
+	uint32_t size = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return link >= 0 && !bpf_obj_get_info_by_fd(link, info, &size);
 }
 
-static int program_fd(const struct bpf_program *program)
+uint32_t attachment_program(const struct attachment *attachment)
 {
-	return program ? bpf_program__fd(program) : -1;
+	struct bpf_link_info info;
+
+	/* A link outlives its interface, but then it has none. */
+	return link_info(attachment->xdp, &info) && info.xdp.ifindex ? info.prog_id : 0;
 }
 
-/* Without a program nothing is done; *link is set on success only. */
-static int link_tcx(const struct bpf_program *program, unsigned ifindex, int where, int *link)
+static void pin_path(const struct attachment *attachment, const char *name, char path[PATH_SIZE])
 {
-	/* First, because a program before ours that does not say "next" would keep ours out. */
-	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = BEFORE);
-	int fd;
+	snprintf(path, PATH_SIZE, "%s/%s", attachment->pins, name);
+}
 
-	if (!program)
-		return 0;
-	fd = bpf_link_create(bpf_program__fd(program), ifindex, where, &options);
-	if (fd < 0)
-		return fd;
+/* A link that was just made lives on in its pin, or goes with its file descriptor. */
+static int keep(struct attachment *attachment, const char *name, int fd, int *link)
+{
+	char path[PATH_SIZE];
+
+	if (attachment->pins) {
+		pin_path(attachment, name, path);
+		if (bpf_obj_pin(fd, path)) {
+			int err = -errno;
+
+			close(fd);
+			return err;
+		}
+	}
 	*link = fd;
 	return 0;
 }
 
-static int attach_tc(const struct object *object, const struct interface *interface,
-		     struct attachment *attachment, char *error, size_t n)
+static void drop(struct attachment *attachment, const char *name, int *link)
 {
-	int err;
+	char path[PATH_SIZE];
 
-	if (!object->ingress && !object->egress)
-		return clsact_clean(interface, error, n);
-	err = link_tcx(object->ingress, interface->index, TCX_INGRESS, &attachment->ingress);
-	if (!err)
-		err = link_tcx(object->egress, interface->index, TCX_EGRESS, &attachment->egress);
-	if (!err)
+	if (*link < 0)
+		return;
+	if (attachment->pins) {
+		pin_path(attachment, name, path);
+		unlink(path);
+	}
+	close(*link);
+	*link = -1;
+}
+
+static int open_link(const struct attachment *attachment, const char *name, int *link)
+{
+	char path[PATH_SIZE];
+	int fd;
+
+	pin_path(attachment, name, path);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	*link = fd;
+	return 0;
+}
+
+int attachment_open(struct attachment *attachment, const struct interface *interface, char *error,
+		    size_t n)
+{
+	int err = 0;
+
+	if (attachment->pins) {
+		err = open_link(attachment, "xdp", &attachment->xdp);
+		if (!err)
+			err = open_link(attachment, "ingress", &attachment->ingress);
+		if (!err)
+			err = open_link(attachment, "egress", &attachment->egress);
+		if (err)
+			return failed(error, n, -err, "cannot open the links in %s: %s",
+				      attachment->pins, strerror(-err));
+	}
+	return interface ? clsact_find(interface, &attachment->clsact, error, n) : 0;
+}
+
+void attachment_close(struct attachment *attachment)
+{
+	scoped_close(&attachment->xdp);
+	scoped_close(&attachment->ingress);
+	scoped_close(&attachment->egress);
+	*attachment = NO_ATTACHMENT;
+}
+
+/* Without a program nothing is done. */
+static int set_tcx(struct attachment *attachment, const char *name, unsigned ifindex, int where,
+		   int program, int *link)
+{
+	/* First, because a program before ours that does not say "next" would keep ours out. */
+	LIBBPF_OPTS(bpf_link_create_opts, options, .flags = BEFORE);
+	struct bpf_link_info info;
+	int fd;
+
+	if (program < 0)
 		return 0;
+	if (link_info(*link, &info)) {
+		if (info.prog_id == program_id(program))
+			return 0;
+		return bpf_link_update(*link, program, NULL) ? -errno : 0;
+	}
+	fd = bpf_link_create(program, ifindex, where, &options);
+	return fd < 0 ? fd : keep(attachment, name, fd, link);
+}
+
+int attach_tc(struct attachment *attachment, const struct interface *interface,
+	      const struct programs *programs, char *error, size_t n)
+{
+	bool filters = attachment->clsact.ingress || attachment->clsact.egress;
+	int err = 0;
+
+	if (!filters)
+		err = set_tcx(attachment, "ingress", interface->index, TCX_INGRESS,
+			      programs->ingress, &attachment->ingress);
+	if (!filters && !err)
+		err = set_tcx(attachment, "egress", interface->index, TCX_EGRESS, programs->egress,
+			      &attachment->egress);
 	/* That is how a kernel says that it does not know what a tcx is. */
-	if (err == -EINVAL && attachment->ingress < 0)
-		return clsact_attach(interface, program_fd(object->ingress),
-				     program_fd(object->egress), &attachment->clsact, error, n);
-	return failed(error, n, -err, "cannot attach the TC programs to %s: %s", interface->name,
-		      strerror(-err));
+	if (filters || (err == -EINVAL && attachment->ingress < 0))
+		return clsact_attach(interface, programs->ingress, programs->egress,
+				     &attachment->clsact, error, n);
+	return err ? failed(error, n, -err, "cannot attach the TC programs to %s: %s",
+			    interface->name, strerror(-err))
+		   : 0;
 }
 
 /* What a refused XDP attach means, as far as that can be told. */
-static int explain_xdp(int err, const struct object *object, const struct interface *interface,
+static int explain_xdp(int err, const char *object, const struct interface *interface,
 		       enum mode mode, char *error, size_t n)
 {
 	const char *name = interface->name;
@@ -104,7 +198,7 @@ static int explain_xdp(int err, const struct object *object, const struct interf
 			"the driver of %s (%s) refuses native XDP, most likely for the MTU of "
 			"%u: run \"ip link set dev %s mtu 1500\", or \"mplex-run %s %s --mode "
 			"generic\", which is slower",
-			name, interface->driver, interface->mtu, name, name, object->path);
+			name, interface->driver, interface->mtu, name, name, object);
 	if (mode == MODE_NATIVE && !strcmp(interface->driver, "virtio_net") &&
 	    (err == EOPNOTSUPP || err == EINVAL || err == ENOMEM))
 		return failed(
@@ -113,62 +207,52 @@ static int explain_xdp(int err, const struct object *object, const struct interf
 			"\"ethtool -K %s gro-hw off lro off\" and queues to spare (\"ethtool "
 			"-L %s combined 1\"), or run \"mplex-run %s %s --mode generic\", which "
 			"is slower",
-			name, strerror(err), name, name, name, object->path);
+			name, strerror(err), name, name, name, object);
 	if (mode == MODE_NATIVE && err == EOPNOTSUPP)
 		return failed(
 			error, n, err,
 			"the driver of %s (%s) does not support native XDP: run \"mplex-run %s "
 			"%s --mode generic\", which is slower",
-			name, interface->driver[0] ? interface->driver : "unknown", name,
-			object->path);
+			name, interface->driver[0] ? interface->driver : "unknown", name, object);
 	return failed(error, n, err, "the kernel refuses XDP in %s mode on %s: %s%s%s%s%s%s",
 		      mode_name(mode), name, strerror(err),
 		      mode == MODE_NATIVE ? "; \"mplex-run " : "", mode == MODE_NATIVE ? name : "",
-		      mode == MODE_NATIVE ? " " : "", mode == MODE_NATIVE ? object->path : "",
+		      mode == MODE_NATIVE ? " " : "", mode == MODE_NATIVE ? object : "",
 		      mode == MODE_NATIVE ? " --mode generic\" may work and is slower" : "");
 }
 
-static int attach_xdp(const struct object *object, const struct interface *interface,
-		      enum mode mode, struct attachment *attachment, char *error, size_t n)
+int attach_xdp(struct attachment *attachment, const struct interface *interface, enum mode mode,
+	       int program, const char *object, char *error, size_t n)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, options,
 		    .flags = mode == MODE_NATIVE ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE);
-	int fd = bpf_link_create(bpf_program__fd(object->xdp), interface->index, BPF_XDP, &options);
+	int fd, err;
 
+	if (attachment->xdp >= 0) {
+		if (bpf_link_update(attachment->xdp, program, NULL))
+			return explain_xdp(errno, object, interface, mode, error, n);
+		return 0;
+	}
+	fd = bpf_link_create(program, interface->index, BPF_XDP, &options);
 	if (fd < 0)
 		return explain_xdp(-fd, object, interface, mode, error, n);
-	attachment->xdp = fd;
-	return 0;
+	err = keep(attachment, "xdp", fd, &attachment->xdp);
+	return err ? failed(error, n, -err, "cannot pin %s/xdp: %s", attachment->pins,
+			    strerror(-err))
+		   : 0;
 }
 
-int attach(const struct object *object, const struct interface *interface, enum mode mode,
-	   struct attachment *out, char *error, size_t n)
+void detach_tc(struct attachment *attachment, const struct programs *programs)
 {
-	SCOPED(scoped_detach)
-	struct attachment attachment = {.xdp = -1, .ingress = -1, .egress = -1};
-	int err;
-
-	err = attach_tc(object, interface, &attachment, error, n);
-	if (!err)
-		err = attach_xdp(object, interface, mode, &attachment, error, n);
-	if (err)
-		return err;
-	*out = attachment;
-	attachment = (struct attachment){.xdp = -1, .ingress = -1, .egress = -1};
-	return 0;
-}
-
-static void drop_link(int *link)
-{
-	if (*link >= 0)
-		close(*link);
-	*link = -1;
+	if (programs->ingress < 0)
+		drop(attachment, "ingress", &attachment->ingress);
+	if (programs->egress < 0)
+		drop(attachment, "egress", &attachment->egress);
+	clsact_trim(&attachment->clsact, programs->ingress >= 0, programs->egress >= 0);
 }
 
 void detach(struct attachment *attachment)
 {
-	drop_link(&attachment->xdp);
-	drop_link(&attachment->ingress);
-	drop_link(&attachment->egress);
-	clsact_detach(&attachment->clsact);
+	drop(attachment, "xdp", &attachment->xdp);
+	detach_tc(attachment, &(struct programs){.xdp = -1, .ingress = -1, .egress = -1});
 }

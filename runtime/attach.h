@@ -4,11 +4,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "clsact.h"
 
 struct interface;
-struct object;
 
 /* With extra room for headers, the largest packet that fits one page in common drivers. */
 enum {
@@ -24,24 +24,60 @@ enum mode {
 /* "native" or "generic" */
 const char *mode_name(enum mode mode);
 
-/* A loaded object's programs on an interface. */
-struct attachment {
-	int xdp; /* links; -1: none */
-	int ingress, egress;
-	struct clsact clsact; /* what the kernel could not attach by tcx */
+/* Programs of one object, by file descriptors that belong to someone else; -1: none. */
+struct programs {
+	int xdp, ingress, egress;
 };
 
-/*
- * Attaches all programs of the object or none. Returns 0, or -errno with a sentence, and then *out
- * is untouched. Release with detach.
- */
-int attach(const struct object *object, const struct interface *interface, enum mode mode,
-	   struct attachment *out, char *error, size_t n);
+/* How programs are held on an interface. */
+struct attachment {
+	int xdp, ingress, egress; /* links; -1: none */
+	struct clsact clsact;	  /* what the kernel could not attach by tcx */
+	const char *pins; /* the directory that links are pinned in, or NULL; the caller's */
+};
 
-/* Takes the programs off again: XDP first, so that nothing new is judged. */
-void detach(struct attachment *attachment);
+/* Nothing, held by nobody. */
+#define NO_ATTACHMENT ((struct attachment){.xdp = -1, .ingress = -1, .egress = -1})
+
+/*
+ * Opens the links that are pinned in attachment->pins, and finds the filters on the interface
+ * (NULL: it is gone). Returns 0 or -errno with a sentence, and then it is to be closed all the
+ * same.
+ */
+int attachment_open(struct attachment *attachment, const struct interface *interface, char *error,
+		    size_t n);
+
+/*
+ * The id of the program that the XDP link runs; 0: there is no link, or its interface is gone.
+ */
+uint32_t attachment_program(const struct attachment *attachment);
 
 /* How its TC programs are attached: "tcx", "clsact", or "" where there are none. */
 const char *attachment_tc(const struct attachment *attachment);
+
+/*
+ * Puts the TC programs where they are not yet, each at once in place of the one before; a hook that
+ * has no program among these keeps the one it has. Returns 0 or -errno with a sentence; what was
+ * done by then stays.
+ */
+int attach_tc(struct attachment *attachment, const struct interface *interface,
+	      const struct programs *programs, char *error, size_t n);
+
+/*
+ * Puts the XDP program in place of the one before, at once, or where there was none. object is the
+ * file that error messages name. Returns 0, or -errno with a sentence, and then nothing has
+ * changed.
+ */
+int attach_xdp(struct attachment *attachment, const struct interface *interface, enum mode mode,
+	       int program, const char *object, char *error, size_t n);
+
+/* Takes those TC programs off whose hook has none among these. */
+void detach_tc(struct attachment *attachment, const struct programs *programs);
+
+/* Takes all programs off, XDP first, so that nothing new is judged. */
+void detach(struct attachment *attachment);
+
+/* Forgets what is held: what is pinned or a filter stays, the rest goes. */
+void attachment_close(struct attachment *attachment);
 
 #endif

@@ -2,8 +2,9 @@
 /*
  * TC programs on kernels without tcx (before Linux 6.6): filters of a clsact qdisc.
  *
- * No file descriptor holds a filter, so a killed run leaves it behind. It is known again by its
- * place and by its program's name; whatever else is there belongs to others and is left alone.
+ * No file descriptor and no pin holds a filter, so it stays until it is removed. It is known again
+ * by its place and by its program's name; whatever else is there belongs to others and is left
+ * alone.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -84,26 +85,20 @@ static bool is_empty(int ifindex)
 	return !count;
 }
 
-/* Removes our filter if a killed run left one: *found is set then, and else left as it is. */
-static int remove_left_over(const struct interface *interface, const struct hook *at, bool *found,
-			    char *error, size_t n)
+/* Whether our filter is at a hook: *out. Another's in its place is a failure. */
+static int find_filter(const struct interface *interface, const struct hook *at, bool *out,
+		       char *error, size_t n)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface->index, .attach_point = at->point);
 	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = HANDLE, .priority = PRIORITY);
-	int err;
+	bool there = !bpf_tc_query(&hook, &filter);
 
-	if (bpf_tc_query(&hook, &filter))
-		return 0;
-	if (!program_is(filter.prog_id, at->program))
+	if (there && !program_is(filter.prog_id, at->program))
 		return failed(error, n, EEXIST,
 			      "a TC filter of another program has the place on %s that mplex uses; "
 			      "\"tc filter show dev %s %s\" shows it under pref %d",
 			      interface->name, interface->name, at->direction, PRIORITY);
-	err = remove_filter(interface->index, at);
-	if (err)
-		return failed(error, n, -err, "cannot remove an earlier mplex filter from %s: %s",
-			      interface->name, strerror(-err));
-	*found = true;
+	*out = there;
 	return 0;
 }
 
@@ -116,28 +111,37 @@ static void destroy_if_empty(int ifindex)
 		bpf_tc_hook_destroy(&qdisc);
 }
 
-int clsact_clean(const struct interface *interface, char *error, size_t n)
+int clsact_find(const struct interface *interface, struct clsact *out, char *error, size_t n)
 {
-	bool found = false;
+	struct clsact clsact = {.ifindex = interface->index};
+	int err = find_filter(interface, &hooks[0], &clsact.ingress, error, n);
 
-	for (size_t i = 0; i < sizeof(hooks) / sizeof(*hooks); i++) {
-		int err = remove_left_over(interface, &hooks[i], &found, error, n);
-
-		if (err)
-			return err;
-	}
+	if (!err)
+		err = find_filter(interface, &hooks[1], &clsact.egress, error, n);
+	if (err)
+		return err;
 	/* Whoever left the filters most likely made the qdisc. */
-	if (found)
-		destroy_if_empty(interface->index);
+	clsact.made = clsact.ingress || clsact.egress;
+	*out = clsact;
 	return 0;
 }
 
-static int add_filter(const struct interface *interface, const struct hook *at, int program,
+int clsact_clean(const struct interface *interface, char *error, size_t n)
+{
+	struct clsact clsact;
+	int err = clsact_find(interface, &clsact, error, n);
+
+	if (!err)
+		clsact_detach(&clsact);
+	return err;
+}
+
+static int set_filter(const struct interface *interface, const struct hook *at, int program,
 		      char *error, size_t n)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface->index, .attach_point = at->point);
-	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = HANDLE, .priority = PRIORITY,
-		    .prog_fd = program);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = HANDLE, .priority = PRIORITY, .prog_fd = program,
+		    .flags = BPF_TC_F_REPLACE);
 	int err = bpf_tc_attach(&hook, &filter);
 
 	return err ? failed(error, n, -err, "cannot attach %s to %s: %s", at->program,
@@ -145,24 +149,32 @@ static int add_filter(const struct interface *interface, const struct hook *at, 
 		   : 0;
 }
 
-void clsact_detach(struct clsact *clsact)
+void clsact_trim(struct clsact *clsact, bool ingress, bool egress)
 {
-	if (clsact->ingress)
+	if (clsact->ingress && !ingress)
 		remove_filter(clsact->ifindex, &hooks[0]);
-	if (clsact->egress)
+	if (clsact->egress && !egress)
 		remove_filter(clsact->ifindex, &hooks[1]);
-	if (clsact->made)
+	clsact->ingress &= ingress;
+	clsact->egress &= egress;
+	if (clsact->made && !clsact->ingress && !clsact->egress) {
 		destroy_if_empty(clsact->ifindex);
-	memset(clsact, 0, sizeof(*clsact));
+		clsact->made = false;
+	}
 }
 
-int clsact_attach(const struct interface *interface, int ingress, int egress, struct clsact *out,
+void clsact_detach(struct clsact *clsact)
+{
+	clsact_trim(clsact, false, false);
+}
+
+int clsact_attach(const struct interface *interface, int ingress, int egress, struct clsact *clsact,
 		  char *error, size_t n)
 {
 	LIBBPF_OPTS(bpf_tc_hook, qdisc, .ifindex = interface->index,
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
-	SCOPED(clsact_detach) struct clsact clsact = {.ifindex = interface->index};
-	int err = clsact_clean(interface, error, n);
+	struct clsact there;
+	int err = clsact_find(interface, &there, error, n);
 
 	if (err)
 		return err;
@@ -170,20 +182,16 @@ int clsact_attach(const struct interface *interface, int ingress, int egress, st
 	if (err && err != -EEXIST)
 		return failed(error, n, -err, "cannot make a clsact qdisc on %s: %s",
 			      interface->name, strerror(-err));
-	clsact.made = !err;
-	if (ingress >= 0) {
-		err = add_filter(interface, &hooks[0], ingress, error, n);
-		if (err)
-			return err;
-		clsact.ingress = true;
-	}
-	if (egress >= 0) {
-		err = add_filter(interface, &hooks[1], egress, error, n);
-		if (err)
-			return err;
-		clsact.egress = true;
-	}
-	*out = clsact;
-	memset(&clsact, 0, sizeof(clsact));
-	return 0;
+	there.made |= !err;
+	err = 0;
+	if (ingress >= 0)
+		err = set_filter(interface, &hooks[0], ingress, error, n);
+	there.ingress |= ingress >= 0 && !err;
+	if (!err && egress >= 0)
+		err = set_filter(interface, &hooks[1], egress, error, n);
+	there.egress |= egress >= 0 && !err;
+	if (err)
+		clsact_trim(&there, clsact->ingress, clsact->egress);
+	*clsact = there;
+	return err;
 }

@@ -26,6 +26,8 @@ struct command {
 };
 
 extern const struct command run_command;
+extern const struct command confirm_command;
+extern const struct command detach_command;
 extern const struct command test_command;
 extern const struct command doctor_command;
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "counters.h"
@@ -15,46 +16,56 @@
 #include "object.h"
 #include "scope.h"
 
-static int find_members(const struct object *object, const struct bpf_map *map,
-			struct extent *packets, struct extent *bytes)
+static void scoped_btf_free(struct btf **btf)
 {
-	const struct btf *btf = bpf_object__btf(object->bpf);
-	uint32_t type = bpf_map__btf_value_type_id(map);
+	btf__free(*btf);
+}
 
-	if (layout_member(btf, type, "packets", packets) ||
+/* The kernel keeps the BTF that a map was made with; an object's own may be another one's. */
+static int find_members(const struct bpf_map_info *map, struct extent *packets,
+			struct extent *bytes)
+{
+	SCOPED(scoped_btf_free) struct btf *btf = btf__load_from_kernel_by_id(map->btf_id);
+	uint32_t type = map->btf_value_type_id;
+
+	if (!btf || layout_member(btf, type, "packets", packets) ||
 	    layout_member(btf, type, "bytes", bytes) || packets->size != sizeof(uint64_t) ||
-	    bytes->size != sizeof(uint64_t) ||
-	    packets->offset + packets->size > bpf_map__value_size(map) ||
-	    bytes->offset + bytes->size > bpf_map__value_size(map))
+	    bytes->size != sizeof(uint64_t) || packets->offset + packets->size > map->value_size ||
+	    bytes->offset + bytes->size > map->value_size)
 		return -EINVAL;
 	return 0;
 }
 
-static int read_map(const struct object *object, const struct bpf_map *map, size_t count,
-		    struct count **out, char *error, size_t n)
+/* Reads as many as the map has, at most limit. */
+static int read_map(int map, size_t limit, struct count **out, size_t *read, char *error, size_t n)
 {
-	SCOPED(scoped_free) struct count *counts = calloc(count + 1, sizeof(*counts));
+	SCOPED(scoped_free) struct count *counts = NULL;
 	SCOPED(scoped_free) char *values = NULL;
 	struct extent packets, bytes;
+	struct bpf_map_info info = {};
+	uint32_t size = sizeof(info);
 	int cpus = libbpf_num_possible_cpus();
-	size_t stride;
+	size_t stride, count;
 
 	if (cpus < 0)
 		return failed(error, n, -cpus, "cannot tell the number of CPUs: %s",
 			      strerror(-cpus));
-	if (find_members(object, map, &packets, &bytes))
+	if (bpf_obj_get_info_by_fd(map, &info, &size))
+		return failed(error, n, errno, "cannot read the counters: %s", strerror(errno));
+	if (find_members(&info, &packets, &bytes))
 		return failed(error, n, EINVAL,
-			      "%s has counters in a layout that this mplex-run does not know: use "
-			      "the mplex-run that came with the mplexc that made it",
-			      object->path);
+			      "the counters have a layout that this mplex-run does not know: use "
+			      "the mplex-run that came with the mplexc that made the object");
 	/* The kernel rounds each CPU's value up to eight bytes. */
-	stride = (bpf_map__value_size(map) + 7) / 8 * 8;
+	stride = (info.value_size + 7) / 8 * 8;
+	count = info.max_entries < limit ? info.max_entries : limit;
+	counts = calloc(count + 1, sizeof(*counts));
 	values = calloc(cpus, stride);
 	if (!counts || !values)
 		return failed(error, n, ENOMEM, "cannot read the counters: out of memory");
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (bpf_map_lookup_elem(bpf_map__fd(map), &i, values))
+		if (bpf_map_lookup_elem(map, &i, values))
 			return failed(error, n, errno, "cannot read the counters: %s",
 				      strerror(errno));
 		for (int cpu = 0; cpu < cpus; cpu++) {
@@ -67,30 +78,35 @@ static int read_map(const struct object *object, const struct bpf_map *map, size
 		}
 	}
 	*out = TAKE(counts);
+	*read = count;
+	return 0;
+}
+
+int counters_read_maps(int xdp, int ingress, const struct manifest *manifest, struct counters *out,
+		       char *error, size_t n)
+{
+	SCOPED(counters_free) struct counters counters = {};
+	size_t named = manifest->listener_count * manifest->ingress_reason_count;
+	int err;
+
+	err = read_map(xdp, SIZE_MAX, &counters.xdp, &counters.xdp_count, error, n);
+	/* As many as the manifest can name: the map is of one size for all objects. */
+	if (!err && ingress >= 0)
+		err = read_map(ingress, named, &counters.ingress, &counters.ingress_count, error,
+			       n);
+	if (err)
+		return err;
+	*out = counters;
+	memset(&counters, 0, sizeof(counters));
 	return 0;
 }
 
 int counters_read(const struct object *object, struct counters *out, char *error, size_t n)
 {
-	SCOPED(counters_free) struct counters counters = {};
-	int err;
-
-	counters.xdp_count = bpf_map__max_entries(object->counters);
-	err = read_map(object, object->counters, counters.xdp_count, &counters.xdp, error, n);
-	if (err)
-		return err;
-	if (object->ingress_counters) {
-		/* As many as the manifest can name: the map is of one size for all objects. */
-		counters.ingress_count =
-			object->manifest.listener_count * object->manifest.ingress_reason_count;
-		err = read_map(object, object->ingress_counters, counters.ingress_count,
-			       &counters.ingress, error, n);
-		if (err)
-			return err;
-	}
-	*out = counters;
-	memset(&counters, 0, sizeof(counters));
-	return 0;
+	return counters_read_maps(bpf_map__fd(object->counters),
+				  object->ingress_counters ? bpf_map__fd(object->ingress_counters)
+							   : -1,
+				  &object->manifest, out, error, n);
 }
 
 void counters_free(struct counters *counters)

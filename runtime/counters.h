@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct manifest;
 struct object;
 
 struct count {
@@ -24,6 +25,10 @@ struct counters {
  * untouched. Free with counters_free.
  */
 int counters_read(const struct object *object, struct counters *out, char *error, size_t n);
+
+/* Likewise, by the maps alone; ingress is -1 where there is none. */
+int counters_read_maps(int xdp, int ingress, const struct manifest *manifest, struct counters *out,
+		       char *error, size_t n);
 
 void counters_free(struct counters *counters);
 

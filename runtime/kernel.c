@@ -4,6 +4,7 @@
  * features back.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -90,4 +91,23 @@ const char *kernel_release(void)
 
 	uname(&names);
 	return names.release;
+}
+
+int kernel_wait_for_programs(void)
+{
+	/*
+	 * The kernel does so before it returns from a change of a map of maps, so that whoever made
+	 * it can rely on it (maybe_wait_bpf_programs of kernel/bpf/syscall.c, since Linux 4.19).
+	 */
+	SCOPED(scoped_close)
+	int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "mplex_inner", 4, 4, 1, NULL);
+	LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = inner);
+	SCOPED(scoped_close) int outer = -1;
+
+	if (inner < 0)
+		return inner;
+	outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "mplex_outer", 4, 4, 1, &options);
+	if (outer < 0)
+		return outer;
+	return bpf_map_update_elem(outer, &(uint32_t){0}, &inner, BPF_ANY) ? -errno : 0;
 }

@@ -25,4 +25,9 @@ bool kernel_limits_locked_memory(void);
 /* Its release, "6.1.0-18-amd64". */
 const char *kernel_release(void);
 
+/*
+ * Waits until every BPF program that runs now on some CPU has ended. Returns 0 or -errno.
+ */
+int kernel_wait_for_programs(void);
+
 #endif

@@ -10,6 +10,10 @@
 
 #include "layout.h"
 
+enum {
+	TYPE_DEPTH = 16 /* of types inside types, beyond which they count as different */
+};
+
 int layout_member(const struct btf *btf, uint32_t type, const char *name, struct extent *out)
 {
 	const struct btf_type *structure;
@@ -60,4 +64,57 @@ int layout_variable(const struct btf *btf, const char *section, const char *name
 		return 0;
 	}
 	return -ENOENT;
+}
+
+static bool members_equal(const struct btf *a, const struct btf_type *type_a, const struct btf *b,
+			  const struct btf_type *type_b, int depth);
+
+static bool types_equal(const struct btf *a, uint32_t id_a, const struct btf *b, uint32_t id_b,
+			int depth)
+{
+	int real_a = btf__resolve_type(a, id_a), real_b = btf__resolve_type(b, id_b);
+	const struct btf_type *type_a = real_a < 0 ? NULL : btf__type_by_id(a, real_a);
+	const struct btf_type *type_b = real_b < 0 ? NULL : btf__type_by_id(b, real_b);
+
+	if (!type_a || !type_b || !depth || btf_kind(type_a) != btf_kind(type_b))
+		return false;
+	switch (btf_kind(type_a)) {
+	case BTF_KIND_INT:
+		return type_a->size == type_b->size && btf_int_bits(type_a) == btf_int_bits(type_b);
+	case BTF_KIND_ENUM:
+		return type_a->size == type_b->size;
+	case BTF_KIND_ARRAY:
+		return btf_array(type_a)->nelems == btf_array(type_b)->nelems &&
+		       types_equal(a, btf_array(type_a)->type, b, btf_array(type_b)->type,
+				   depth - 1);
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+		return members_equal(a, type_a, b, type_b, depth);
+	}
+	return false;
+}
+
+static bool members_equal(const struct btf *a, const struct btf_type *type_a, const struct btf *b,
+			  const struct btf_type *type_b, int depth)
+{
+	const struct btf_member *member_a = btf_members(type_a), *member_b = btf_members(type_b);
+
+	if (type_a->size != type_b->size || btf_vlen(type_a) != btf_vlen(type_b))
+		return false;
+	for (int i = 0; i < btf_vlen(type_a); i++) {
+		const char *name_a = btf__name_by_offset(a, member_a[i].name_off);
+		const char *name_b = btf__name_by_offset(b, member_b[i].name_off);
+
+		if (!name_a || !name_b || strcmp(name_a, name_b) ||
+		    btf_member_bit_offset(type_a, i) != btf_member_bit_offset(type_b, i) ||
+		    btf_member_bitfield_size(type_a, i) != btf_member_bitfield_size(type_b, i) ||
+		    !types_equal(a, member_a[i].type, b, member_b[i].type, depth - 1))
+			return false;
+	}
+	return true;
+}
+
+bool layout_equal(const struct btf *a, uint32_t type_a, const struct btf *b, uint32_t type_b)
+{
+	return types_equal(a, type_a, b, type_b, TYPE_DEPTH);
 }

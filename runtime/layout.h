@@ -2,6 +2,7 @@
 #ifndef MPLEX_RUN_LAYOUT_H
 #define MPLEX_RUN_LAYOUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct btf;
@@ -22,5 +23,11 @@ int layout_member(const struct btf *btf, uint32_t type, const char *name, struct
 /* Likewise, for a variable in a data section such as ".rodata". */
 int layout_variable(const struct btf *btf, const char *section, const char *name,
 		    struct extent *out);
+
+/*
+ * Whether two types, of two BTFs, mean the same bytes: the same members by name, place and type,
+ * all the way down. Typedefs and qualifiers are looked through.
+ */
+bool layout_equal(const struct btf *a, uint32_t type_a, const struct btf *b, uint32_t type_b);
 
 #endif

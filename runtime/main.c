@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <bpf/libbpf.h>
+
 #include "command.h"
 #include "version.h"
 
 static const struct command *const commands[] = {
-	&run_command,
-	&test_command,
-	&doctor_command,
+	&run_command, &confirm_command, &detach_command, &test_command, &doctor_command,
 };
 
 enum {
@@ -42,6 +42,8 @@ int main(int argc, char **argv)
 {
 	const char *first = argc > 1 ? argv[1] : "";
 
+	/* What libbpf says while it tries is noise; object.c keeps what may be needed. */
+	libbpf_set_print(NULL);
 	if (!strcmp(first, "--help"))
 		return help();
 	for (size_t i = 0; i < COMMANDS; i++) {

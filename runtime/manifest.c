@@ -315,6 +315,25 @@ static int read_protocols(struct reader *reader, const json_t *object,
 	return err;
 }
 
+/* There for udp alone. */
+static int read_replies(struct reader *reader, const json_t *object,
+			struct manifest_listener *listener)
+{
+	const char *text = "none";
+	int err =
+		json_object_get(object, "replies") ? get_text(reader, object, "replies", &text) : 0;
+
+	if (err)
+		return err;
+	if (!strcmp(text, "tracked"))
+		listener->replies = MANIFEST_TRACKED;
+	else if (!strcmp(text, "stateless"))
+		listener->replies = MANIFEST_STATELESS;
+	else if (strcmp(text, "none"))
+		return bad(reader, "replies", "neither tracked nor stateless nor none");
+	return 0;
+}
+
 static int read_addresses(struct reader *reader, const json_t *object,
 			  struct manifest_listener *listener)
 {
@@ -417,6 +436,8 @@ static int read_listener(struct reader *reader, const json_t *object,
 		err = get_port(reader, object, "port", &listener->port);
 	if (!err && json_object_get(object, "otherwise"))
 		err = read_action(reader, object, "otherwise", &listener->otherwise);
+	if (!err)
+		err = read_replies(reader, object, listener);
 	if (!err)
 		err = get_u32(reader, object, "counters", 0, UINT32_MAX, &listener->counters);
 	if (!err)

@@ -27,6 +27,13 @@ enum manifest_protocol {
 	MANIFEST_UDP = 1 << 1,
 };
 
+/* Which replies of its servers, over udp, get the listen port as source. */
+enum manifest_replies {
+	MANIFEST_NONE,
+	MANIFEST_TRACKED,   /* to clients that wrote to it */
+	MANIFEST_STATELESS, /* all */
+};
+
 /* What becomes of a message: of a test's, or of one whose tag has no route. */
 enum manifest_expect {
 	EXPECT_ROUTE, /* to a port */
@@ -55,7 +62,8 @@ struct manifest_listener {
 	const char *name;
 	unsigned protocols; /* of enum manifest_protocol, at least one */
 	uint16_t port;
-	enum manifest_expect otherwise;	    /* EXPECT_REFUSE where it is not said */
+	enum manifest_expect otherwise; /* EXPECT_REFUSE where it is not said */
+	enum manifest_replies replies;
 	uint32_t counters;		    /* index of its first reason in the map `counters` */
 	struct manifest_address *addresses; /* none: the host's own */
 	size_t address_count;

@@ -3,12 +3,15 @@
  * What is pinned of mplex, to be read by whoever wants to know (docs/object.md, "Pins").
  *
  *	/sys/fs/bpf/mplex/NETNSCOOKIE-IFINDEX/
- *		xdp, ingress, egress		links; not there while a process runs in the
- *foreground PROGRAM/			one generation, named by the id of its XDP program record
- *what was loaded and how: struct record totals			what earlier generations counted
- *			confirm			there until the generation is confirmed
- *			programs/xdp, ...	its programs
- *			maps/counters, ...	its maps, by name; ".rodata" is "rodata"
+ *	  xdp, ingress, egress   the links, where they stay by themselves
+ *	  process                else: which process holds them, and where its generation is: in a
+ *	                         BPF file system of its own, so that all of it ends with it
+ *	  ID/                    one generation, named by the id of its XDP program
+ *	    record               what was loaded and how (record.h)
+ *	    totals               what earlier generations counted (totals.h)
+ *	    confirm              there until the generation is confirmed (confirm.h)
+ *	    programs/xdp, ...    its programs
+ *	    maps/counters, ...   its maps, by name; ".rodata" is "rodata"
  *
  * The generation that counts is the one whose program the XDP link runs: the kernel's word, not a
  * note of ours. Reading needs no lock: a generation never changes, it only comes and goes.
@@ -21,9 +24,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "attach.h"
-#include "host.h"
-#include "manifest.h"
+#include "record.h"
 
 struct row;
 
@@ -34,30 +35,29 @@ struct place {
 	char path[96];
 };
 
-/* What was noted when a generation was loaded. Strings and arrays belong to the record. */
-struct record {
-	const char *tool;      /* version of mplex-run */
-	const char *interface; /* its name then */
-	const char *object;    /* path, absolute */
-	int64_t since;	       /* seconds since 1970: when mplex was first attached here */
-	int64_t loaded;	       /* likewise: when this generation was loaded */
-	enum mode mode;
-	const char *tc;		       /* "tcx", "clsact" or "" */
-	uint32_t xdp, ingress, egress; /* ids of its programs; 0: none */
-	uint32_t previous;	       /* id of the generation before; 0: none */
-	struct addresses addresses;    /* the host's own that it was loaded with */
-	struct manifest manifest;
-	void *document; /* owns the strings */
-};
-
 /* A generation that is attached. */
 struct pinned {
 	struct place place;
+	char base[sizeof((struct place){}.path)]; /* the directory that its generation is in */
 	struct record record;
+	const char *tc;	  /* how its TC programs are attached: "tcx", "clsact", or "" */
 	pid_t process;	  /* that holds it in the foreground; 0: it stays by itself */
-	bool unconfirmed; /* it was given until `deadline` to be confirmed */
+	bool unconfirmed; /* it goes back to the generation before at `deadline` */
 	int64_t deadline; /* seconds of CLOCK_BOOTTIME */
 };
+
+/*
+ * The path of a BPF file system that ends with this process; NULL: it may not make one (that needs
+ * CAP_SYS_ADMIN).
+ */
+const char *pinned_private(void);
+
+/*
+ * Makes the directory of all pins. Where no BPF file system is mounted that is a failure; or, with
+ * private, one that ends with this process is used, which nobody finds, and a warning is written to
+ * error. Returns 0, -ENOENT with the warning, or -errno with a sentence.
+ */
+int pinned_prepare(bool private, char *error, size_t n);
 
 /* This network namespace, as `struct place` has it. Returns 0 or -errno with a sentence. */
 int pinned_netns(uint64_t *out, char *error, size_t n);
@@ -89,8 +89,9 @@ int pinned_map(const struct pinned *pinned, const char *name);
 
 /*
  * All outcomes with what was counted since mplex was first attached, by generations before this
- * one, too, as report_rows has them. Strings are the record's. Returns 0 or -errno with a sentence,
- * and then *out and *count are untouched. Free *out.
+ * one, too, as report_rows has them. Strings are the record's. Returns 0; -ESTALE when it has been
+ * replaced or detached meanwhile (open it anew); else -errno; each with a sentence, and then *out
+ * and *count are untouched. Free *out.
  */
 int pinned_rows(const struct pinned *pinned, struct row **out, size_t *count, char *error,
 		size_t n);

@@ -9,13 +9,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <jansson.h>
 
-#include "host.h"
+#include "generation.h"
 #include "manifest.h"
-#include "object.h"
 #include "report.h"
 #include "scope.h"
 
@@ -91,20 +88,11 @@ static void put_json(struct report *report, json_t *value)
 	json_decref(value);
 }
 
-static uint32_t program_id(const struct bpf_program *program)
+static void add_program(json_t *programs, const char *name, uint32_t id, const char *by)
 {
-	struct bpf_prog_info info = {};
-	uint32_t size = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) ? 0 : info.id;
-}
-
-static void add_program(json_t *programs, const struct bpf_program *program, const char *by)
-{
-	if (program)
-		json_array_append_new(
-			programs, json_pack("{s:s, s:I, s:s}", "name", bpf_program__name(program),
-					    "id", (json_int_t)program_id(program), "by", by));
+	if (id)
+		json_array_append_new(programs, json_pack("{s:s, s:I, s:s}", "name", name, "id",
+							  (json_int_t)id, "by", by));
 }
 
 static json_t *json_listener(const struct manifest_listener *listener)
@@ -121,22 +109,24 @@ static json_t *json_listener(const struct manifest_listener *listener)
 			 "port", (int)listener->port, "ports", ports);
 }
 
-static void json_attached(struct report *report, const struct object *object, enum mode mode,
-			  const char *tc)
+static void json_attached(struct report *report, const struct attached *attached)
 {
-	const struct manifest *manifest = &object->manifest;
+	const struct record *record = &attached->generation->record;
+	const struct manifest *manifest = &record->manifest;
 	json_t *listeners = json_array(), *programs = json_array();
 
-	add_program(programs, object->xdp, "xdp");
-	add_program(programs, object->ingress, tc);
-	add_program(programs, object->egress, tc);
+	add_program(programs, "mplex_xdp", record->xdp, "xdp");
+	add_program(programs, "mplex_ingress", record->ingress, attached->tc);
+	add_program(programs, "mplex_egress", record->egress, attached->tc);
 	for (size_t i = 0; i < manifest->listener_count; i++)
 		json_array_append_new(listeners, json_listener(&manifest->listeners[i]));
 	put_json(report,
-		 json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:s, s:o, s:o}", "event", "attached",
-			   "interface", report->interface, "mode", mode_name(mode), "rules", "file",
+		 json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:s, s:b, s:i, s:o, s:o}", "event",
+			   attached->replaced ? "replaced" : "attached", "interface",
+			   report->interface, "mode", mode_name(record->mode), "rules", "file",
 			   manifest->rules_file, "sha256", manifest->rules_sha256, "version",
-			   manifest->version, "programs", programs, "listeners", listeners));
+			   manifest->version, "pinned", attached->pinned, "confirm",
+			   (int)attached->confirm, "programs", programs, "listeners", listeners));
 }
 
 static void text_listener(FILE *out, const struct manifest_listener *listener)
@@ -152,31 +142,38 @@ static void text_listener(FILE *out, const struct manifest_listener *listener)
 	fputc('\n', out);
 }
 
-static void text_attached(struct report *report, const struct object *object, enum mode mode,
-			  const char *tc)
+static void text_attached(struct report *report, const struct attached *attached)
 {
-	const struct manifest *manifest = &object->manifest;
+	const struct record *record = &attached->generation->record;
+	const struct manifest *manifest = &record->manifest;
+	const char *name = report->interface;
 	FILE *out = report->out;
 
-	fprintf(out, "%s: rules of %s (sha256 %.*s...), compiled by mplexc %s\n", report->interface,
+	fprintf(out, "%s: rules of %s (sha256 %.*s...), compiled by mplexc %s\n", name,
 		manifest->rules_file, DIGEST_SHOWN, manifest->rules_sha256, manifest->version);
-	fprintf(out, "%s: attached mplex_xdp in %s mode", report->interface, mode_name(mode));
-	if (object->ingress)
-		fprintf(out, ", mplex_ingress by %s", tc);
-	if (object->egress)
-		fprintf(out, ", mplex_egress by %s", tc);
+	fprintf(out, "%s: %s mplex_xdp in %s mode", name,
+		attached->replaced ? "replaced" : "attached", mode_name(record->mode));
+	if (record->ingress)
+		fprintf(out, ", mplex_ingress by %s", attached->tc);
+	if (record->egress)
+		fprintf(out, ", mplex_egress by %s", attached->tc);
 	fputc('\n', out);
 	for (size_t i = 0; i < manifest->listener_count; i++)
 		text_listener(out, &manifest->listeners[i]);
+	if (attached->pinned)
+		fprintf(out, "%s: stays until \"mplex-run detach %s\"\n", name, name);
+	if (attached->confirm)
+		fprintf(out, "%s: \"mplex-run confirm %s\" within %u seconds keeps it, else %s\n",
+			name, name, attached->confirm,
+			attached->replaced ? "what ran before runs again" : "it is detached");
 }
 
-void report_attached(struct report *report, const struct object *object, enum mode mode,
-		     const struct attachment *attachment)
+void report_attached(struct report *report, const struct attached *attached)
 {
 	if (report->form == REPORT_JSON)
-		json_attached(report, object, mode, attachment_tc(attachment));
+		json_attached(report, attached);
 	else
-		text_attached(report, object, mode, attachment_tc(attachment));
+		text_attached(report, attached);
 	fflush(report->out);
 }
 
@@ -269,14 +266,10 @@ static void text_table(struct report *report, const struct row *rows, double sec
 	}
 }
 
-int report_counters(struct report *report, const struct counters *counters, double seconds,
-		    bool final)
+void report_counters(struct report *report, struct row *rows, size_t count, double seconds,
+		     bool final)
 {
-	struct row *rows;
-	int err = report_rows(report->manifest, counters, &rows, &report->row_count);
-
-	if (err)
-		return err;
+	report->row_count = count;
 	switch (report->form) {
 	case REPORT_TABLE:
 		text_table(report, rows, seconds);
@@ -291,7 +284,6 @@ int report_counters(struct report *report, const struct counters *counters, doub
 	fflush(report->out);
 	free(report->last);
 	report->last = rows;
-	return 0;
 }
 
 void report_detached(struct report *report)

@@ -5,12 +5,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "attach.h"
 #include "counters.h"
 
-struct interface;
+struct generation;
 struct manifest;
-struct object;
 
 /* How a report is written. */
 enum report_form {
@@ -32,7 +30,6 @@ struct report {
 	FILE *out;
 	enum report_form form;
 	const char *interface;
-	const struct manifest *manifest;
 	struct row *last; /* what was shown before, row_count of them; NULL: nothing yet */
 	size_t row_count;
 	unsigned drawn; /* lines of the table that stands on the terminal */
@@ -45,16 +42,25 @@ struct report {
 int report_rows(const struct manifest *manifest, const struct counters *counters, struct row **out,
 		size_t *count);
 
+/* What became of an object. */
+struct attached {
+	const struct generation *generation;
+	const char *tc;	  /* as attachment_tc has it */
+	bool replaced;	  /* something ran before */
+	bool pinned;	  /* it stays when this process ends */
+	unsigned confirm; /* seconds in which it has to be confirmed; 0: it need not be */
+};
+
 /* Says what was attached, where and how. */
-void report_attached(struct report *report, const struct object *object, enum mode mode,
-		     const struct attachment *attachment);
+void report_attached(struct report *report, const struct attached *attached);
 
 /*
  * Shows the counters: in a table or lines those that are not 0, in JSON all. seconds passed since
- * the last time. With final, lines are shown whether they moved or not. Returns 0 or -ENOMEM.
+ * the last time. With final, lines are shown whether they moved or not. rows, as report_rows has
+ * them, then belong to the report.
  */
-int report_counters(struct report *report, const struct counters *counters, double seconds,
-		    bool final);
+void report_counters(struct report *report, struct row *rows, size_t count, double seconds,
+		     bool final);
 
 /* Says that nothing is attached any more. */
 void report_detached(struct report *report);

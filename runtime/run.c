@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * mplex-run IFACE OBJECT: check, load, attach, watch, detach.
+ * mplex-run IFACE OBJECT: check, load, attach; then watch and detach, or leave it pinned.
  *
- * One loop waits for the next report, for a signal to end, and for changes of the interfaces and
- * addresses that the program was loaded for.
+ * Where a pinned object runs already, the new one takes its place and stays pinned: whoever tries
+ * something out must not end with nothing. Else one loop waits for the next report, for a signal to
+ * end, and for changes of the interfaces and addresses that the program was loaded for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -20,7 +21,6 @@
 #include "check.h"
 #include "command.h"
 #include "constants.h"
-#include "counters.h"
 #include "error.h"
 #include "finding.h"
 #include "host.h"
@@ -29,6 +29,7 @@
 #include "object.h"
 #include "report.h"
 #include "scope.h"
+#include "state.h"
 
 /* Seconds between two reports: people look at a terminal, other outputs are kept. */
 enum {
@@ -40,6 +41,9 @@ struct run_options {
 	const char *interface;
 	const char *object;
 	enum mode mode;
+	bool mode_given;
+	bool pin;
+	unsigned confirm; /* seconds; 0: not wanted */
 	bool json;
 	unsigned interval; /* seconds between two reports; 0: as the output suggests */
 };
@@ -50,7 +54,9 @@ struct session {
 	struct interface interface;
 	struct object object;
 	struct addresses addresses; /* those the program was loaded with, or warned of since */
-	struct attachment attachment;
+	struct state state;
+	char *path; /* of the object, absolute */
+	enum mode mode;
 	struct report report;
 	unsigned interval;
 	bool gone; /* the interface was removed */
@@ -59,7 +65,8 @@ struct session {
 static void scoped_session(struct session *session)
 {
 	report_free(&session->report);
-	detach(&session->attachment);
+	state_close(&session->state);
+	free(session->path);
 	addresses_free(&session->addresses);
 	object_close(&session->object);
 }
@@ -74,7 +81,7 @@ static struct subject subject_of(const struct session *session)
 	return (struct subject){
 		.interface = &session->interface,
 		.object = &session->object,
-		.mode = session->options->mode,
+		.mode = session->mode,
 	};
 }
 
@@ -93,11 +100,57 @@ static void warn_of(check *check, const struct subject *subject)
 	}
 }
 
+/* The interface and its state, in order; nothing is known of the kernel's abilities yet. */
+static int take_state(struct session *session, char *error, size_t n)
+{
+	const struct run_options *options = session->options;
+	struct state *state = &session->state;
+	struct place place;
+	int err = pinned_prepare(!options->pin, error, n);
+
+	if (err == -ENOENT)
+		complain(error);
+	else if (err)
+		return err;
+	state_sweep();
+	err = pinned_find(session->interface.name, &place, error, n);
+	if (!err)
+		err = state_open(state, &place, &session->interface, session->interface.name, false,
+				 error, n);
+	if (err)
+		return err;
+	if (*state->note)
+		complain(state->note);
+	if (state->current.id)
+		session->mode = state->current.record.mode;
+	else if (!options->pin)
+		state_unpin(state);
+	return 0;
+}
+
+/* What runs already stays in its mode: only a detach could change it. */
+static int check_options(const struct session *session, char *error, size_t n)
+{
+	const struct run_options *options = session->options;
+	const char *name = session->interface.name;
+
+	if (session->state.current.id && options->mode_given && options->mode != session->mode)
+		return failed(error, n, EINVAL,
+			      "what runs on %s is in %s mode, which a replacement keeps: leave out "
+			      "--mode, or run \"mplex-run detach %s\" first",
+			      name, mode_name(session->mode), name);
+	if (options->confirm && !session->state.attachment.pins)
+		return failed(error, n, EINVAL,
+			      "--confirm has nothing to go back from: what is not pinned ends with "
+			      "this process anyway; add --pin");
+	return 0;
+}
+
 /* Everything up to the load. The object's file is read after the cheaper questions. */
 static int prepare(struct session *session, char *error, size_t n)
 {
 	const struct run_options *options = session->options;
-	const struct subject subject = subject_of(session);
+	struct subject subject = subject_of(session);
 	int err;
 
 	err = check_require(check_rights, &subject, error, n);
@@ -110,10 +163,16 @@ static int prepare(struct session *session, char *error, size_t n)
 	err = object_open(options->object, &session->object, error, n);
 	if (err)
 		return err == -EINVAL || err == -ENOTSUP ? STATUS_BAD_OBJECT : STATUS_FAILED;
-	err = check_require(check_kfuncs, &subject, error, n);
+	session->path = realpath(options->object, NULL);
+	err = take_state(session, error, n);
+	if (!err)
+		err = check_options(session, error, n);
+	subject = subject_of(session);
+	if (!err)
+		err = check_require(check_kfuncs, &subject, error, n);
 	if (!err)
 		err = check_require(check_sysctls, &subject, error, n);
-	if (!err)
+	if (!err && !session->state.current.id)
 		err = check_require(check_xdp_free, &subject, error, n);
 	if (!err)
 		err = check_require(check_vlan, &subject, error, n);
@@ -121,18 +180,30 @@ static int prepare(struct session *session, char *error, size_t n)
 		err = host_addresses(&session->interface, &session->addresses, error, n);
 	if (!err)
 		err = constants_set(&session->object, &session->interface, &session->addresses,
-				    options->mode == MODE_NATIVE, error, n);
+				    session->mode == MODE_NATIVE, error, n);
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
 
-static int load(struct session *session, char *error, size_t n)
+/* Loads and attaches. */
+static int start(struct session *session, char *error, size_t n)
 {
 	const struct subject subject = subject_of(session);
-	/* In generic mode TC would see the frames of such a program without Ethernet header. */
-	bool frags = subject.mode == MODE_NATIVE && kernel_has_frags();
+	const struct change change = {
+		.object = &session->object,
+		.path = session->path ?: session->options->object,
+		.mode = session->mode,
+		/* In generic mode TC would see frames of such a program without Ethernet header. */
+		.frags = session->mode == MODE_NATIVE && kernel_has_frags(),
+		.addresses = &session->addresses,
+		.confirm = session->options->confirm,
+	};
 
 	warn_of(check_veth, &subject);
-	return object_load(&session->object, frags, false, error, n) ? STATUS_FAILED : STATUS_DONE;
+	if (state_replace(&session->state, &change, error, n))
+		return STATUS_FAILED;
+	if (*session->state.note)
+		complain(session->state.note);
+	return STATUS_DONE;
 }
 
 static void start_report(struct session *session)
@@ -146,7 +217,6 @@ static void start_report(struct session *session)
 			: terminal    ? REPORT_TABLE
 				      : REPORT_LINES,
 		.interface = session->interface.name,
-		.manifest = &session->object.manifest,
 	};
 	session->interval = options->interval ? options->interval
 			    : terminal	      ? TERMINAL_INTERVAL
@@ -155,13 +225,13 @@ static void start_report(struct session *session)
 
 static int report(struct session *session, bool final, char *error, size_t n)
 {
-	SCOPED(counters_free) struct counters counters = {};
-	int err = counters_read(&session->object, &counters, error, n);
+	struct row *rows;
+	size_t count;
+	int err = state_rows(&session->state, &rows, &count, error, n);
 
 	if (err)
 		return err;
-	if (report_counters(&session->report, &counters, session->interval, final))
-		return failed(error, n, ENOMEM, "out of memory");
+	report_counters(&session->report, rows, count, session->interval, final);
 	if (ferror(stdout))
 		return failed(error, n, EPIPE, "cannot write the counters to standard output");
 	return 0;
@@ -269,48 +339,59 @@ static int take_signals(void)
 	return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
+/* Shows the counters until the end, and then nothing is attached any more. */
+static int watch_to_the_end(struct session *session, int signals, char *error, size_t n)
+{
+	char why[ERROR_SIZE];
+	int err = session->report.form == REPORT_TABLE ? report(session, false, error, n) : 0;
+
+	if (!err)
+		err = watch(session, signals, error, n);
+	detach(&session->state.attachment);
+	/* After the end, so that nothing is left uncounted. */
+	kernel_wait_for_programs();
+	if (err != -EPIPE && report(session, true, why, sizeof(why)))
+		complain(why);
+	report_detached(&session->report);
+	return err;
+}
+
 /*
- * Attaches an object to an interface and watches it until SIGINT, SIGTERM or SIGHUP. Reports go to
- * standard output, errors and warnings to standard error. Returns the exit status.
+ * Attaches an object to an interface, and watches it until SIGINT, SIGTERM or SIGHUP unless it is
+ * pinned. Reports go to standard output, errors and warnings to standard error. Returns the exit
+ * status.
  */
 static int run(const struct run_options *options)
 {
 	SCOPED(scoped_session)
-	struct session session = {
-		.options = options,
-		.attachment = {.xdp = -1, .ingress = -1, .egress = -1},
-	};
+	struct session session = {.options = options, .mode = options->mode, .state = NO_STATE};
 	SCOPED(scoped_close) int signals = -1;
+	struct attached attached;
 	char error[ERROR_SIZE];
-	int status, err;
+	int status;
 
 	status = prepare(&session, error, sizeof(error));
-	if (!status)
-		status = load(&session, error, sizeof(error));
+	attached.replaced = session.state.current.id;
 	if (!status) {
 		signals = take_signals();
-		if (attach(&session.object, &session.interface, options->mode, &session.attachment,
-			   error, sizeof(error)))
-			status = STATUS_FAILED;
+		status = start(&session, error, sizeof(error));
 	}
 	if (status) {
 		complain(error);
 		return status;
 	}
+	attached.generation = &session.state.current;
+	attached.tc = attachment_tc(&session.state.attachment);
+	attached.pinned = session.state.attachment.pins;
+	attached.confirm = options->confirm;
 	start_report(&session);
-	report_attached(&session.report, &session.object, options->mode, &session.attachment);
-	err = session.report.form == REPORT_TABLE ? report(&session, false, error, sizeof(error))
-						  : 0;
-	if (!err)
-		err = watch(&session, signals, error, sizeof(error));
-	detach(&session.attachment);
-	if (err)
-		complain(error);
-	/* After the end, so that nothing is left uncounted. */
-	if (err != -EPIPE && report(&session, true, error, sizeof(error)))
-		complain(error);
-	report_detached(&session.report);
-	return err ? STATUS_FAILED : STATUS_DONE;
+	report_attached(&session.report, &attached);
+	if (attached.pinned)
+		return STATUS_DONE;
+	if (!watch_to_the_end(&session, signals, error, sizeof(error)))
+		return STATUS_DONE;
+	complain(error);
+	return STATUS_FAILED;
 }
 
 static int run_main(int argc, char **argv)
@@ -319,8 +400,12 @@ static int run_main(int argc, char **argv)
 		MODE = 1,
 		INTERVAL,
 		JSON,
+		PIN,
+		CONFIRM,
 	};
 	static const struct option names[] = {
+		{"pin", no_argument, NULL, PIN},
+		{"confirm", required_argument, NULL, CONFIRM},
 		{"mode", required_argument, NULL, MODE},
 		{"interval", required_argument, NULL, INTERVAL},
 		{"json", no_argument, NULL, JSON},
@@ -331,7 +416,16 @@ static int run_main(int argc, char **argv)
 
 	while ((option = command_option(argc, argv, &run_command, names))) {
 		switch (option) {
+		case PIN:
+			options.pin = true;
+			break;
+		case CONFIRM:
+			if (!command_number(optarg, 1, 86400, &options.confirm))
+				return command_usage(
+					"--confirm is a whole number of seconds, 1 to 86400");
+			break;
 		case MODE:
+			options.mode_given = true;
 			if (!strcmp(optarg, "native"))
 				options.mode = MODE_NATIVE;
 			else if (!strcmp(optarg, "generic"))
@@ -360,11 +454,19 @@ static int run_main(int argc, char **argv)
 
 const struct command run_command = {
 	.name = "run",
-	.arguments = "IFACE OBJECT [--mode native|generic] [--interval SECONDS] [--json]",
-	.summary = "Attaches the object to the interface and shows its counters until it is ended",
-	.options = "  --mode native      run in the interface's driver (the default)\n"
-		   "  --mode generic     run behind the driver: slower, works on every interface\n"
-		   "  --interval SECONDS between two reports: 1 on a terminal, else 10\n"
-		   "  --json             one JSON object a line\n",
+	.arguments = "IFACE OBJECT [--pin] [--confirm SECONDS] [--mode native|generic]\n"
+		     "                     [--interval SECONDS] [--json]",
+	.summary =
+		"Attaches the object to the interface and shows its counters until it is ended, or "
+		"replaces what is pinned there",
+	.options =
+		"  --pin              leave it attached and return\n"
+		"  --confirm SECONDS  go back to what ran before, unless \"mplex-run confirm IFACE\" "
+		"comes\n"
+		"                     in time\n"
+		"  --mode native      run in the interface's driver (the default)\n"
+		"  --mode generic     run behind the driver: slower, works on every interface\n"
+		"  --interval SECONDS between two reports: 1 on a terminal, else 10\n"
+		"  --json             one JSON object a line\n",
 	.main = run_main,
 };

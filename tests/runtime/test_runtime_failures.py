@@ -234,10 +234,10 @@ def test_unknown_sysctl(network, refused):
                                           ("generic", "native")])
 def test_busy_with_a_link(own_network, refused, held, wanted):
     server = own_network.server
-    with Mplex(server, objects.build(), held):
+    with foreign.XdpLink(server, "eth0", held):
         status, sentence = refused(server, "eth0", objects.build(), "--mode", wanted)
         assert status == 1
-        assert re.search(r"mplex_xdp \(id \d+\)", sentence)
+        assert re.search(r"foreign_xdp \(id \d+\)", sentence)
         follow(server, commands(sentence)[0])
         with Mplex(server, objects.build(), wanted):
             pass

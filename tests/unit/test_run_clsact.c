@@ -119,7 +119,7 @@ static const struct programs *need_root(void **state)
 static void test_leaves_nothing(void **state)
 {
 	const struct programs *programs = need_root(state);
-	struct clsact clsact;
+	struct clsact clsact = {};
 	char error[ERROR_SIZE];
 
 	assert_int_equal(clsact_attach(&lo, programs->ingress, programs->egress, &clsact, error,
@@ -134,7 +134,7 @@ static void test_leaves_nothing(void **state)
 static void test_one_direction(void **state)
 {
 	const struct programs *programs = need_root(state);
-	struct clsact clsact;
+	struct clsact clsact = {};
 	char error[ERROR_SIZE];
 
 	assert_int_equal(clsact_attach(&lo, -1, programs->egress, &clsact, error, sizeof(error)),
@@ -145,11 +145,11 @@ static void test_one_direction(void **state)
 	assert_false(has_qdisc());
 }
 
-/* A run that was killed detaches nothing: the next one attaches anew, or cleans. */
+/* A run that was killed detaches nothing: the next one replaces, trims, or cleans. */
 static void test_after_kill(void **state)
 {
 	const struct programs *programs = need_root(state);
-	struct clsact killed, next;
+	struct clsact killed = {}, next = {};
 	uint32_t before;
 	char error[ERROR_SIZE];
 
@@ -161,6 +161,9 @@ static void test_after_kill(void **state)
 	assert_int_equal(clsact_attach(&lo, other, -1, &next, error, sizeof(error)), 0);
 	assert_true(filter_at(BPF_TC_INGRESS, OURS));
 	assert_int_not_equal(filter_at(BPF_TC_INGRESS, OURS), before);
+	assert_true(filter_at(BPF_TC_EGRESS, OURS));
+	clsact_trim(&next, true, false);
+	assert_true(filter_at(BPF_TC_INGRESS, OURS));
 	assert_false(filter_at(BPF_TC_EGRESS, OURS));
 	assert_int_equal(clsact_clean(&lo, error, sizeof(error)), 0);
 	assert_false(has_qdisc());
@@ -170,7 +173,7 @@ static void test_after_kill(void **state)
 static void test_others_stay(void **state)
 {
 	const struct programs *programs = need_root(state);
-	struct clsact clsact;
+	struct clsact clsact = {};
 	char error[ERROR_SIZE];
 
 	attach_foreign(OTHERS, programs->foreign);
@@ -188,7 +191,7 @@ static void test_others_stay(void **state)
 static void test_others_join(void **state)
 {
 	const struct programs *programs = need_root(state);
-	struct clsact clsact;
+	struct clsact clsact = {};
 	char error[ERROR_SIZE];
 
 	assert_int_equal(clsact_attach(&lo, programs->ingress, -1, &clsact, error, sizeof(error)),
@@ -201,7 +204,7 @@ static void test_others_join(void **state)
 static void test_place_taken(void **state)
 {
 	const struct programs *programs = need_root(state);
-	struct clsact clsact;
+	struct clsact clsact = {};
 	uint32_t foreign;
 	char error[ERROR_SIZE];
 

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What one generation hands down to the next, so that clients notice nothing: connections in their
+ * handshake (the cookie key), connections just bound (`pending`), tracked flows (`flows`).
+ *
+ * The maps themselves are shared, not copied: while one program takes over from the other both run,
+ * on different CPUs.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "carry.h"
+#include "error.h"
+#include "generation.h"
+#include "layout.h"
+#include "object.h"
+#include "scope.h"
+
+enum {
+	PORTS = 65536,
+	REPLIES_TRACKED = 0x10000, /* docs/object.md */
+	MAPS_MAX = 64,		   /* of one program */
+};
+
+static void scoped_btf_free(struct btf **btf)
+{
+	btf__free(*btf);
+}
+
+static bool map_info(int fd, struct bpf_map_info *info)
+{
+	uint32_t size = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, info, &size);
+}
+
+/* Whether the object's map means by its bytes what the one of the kernel does. */
+static bool agrees(const struct object *object, const struct bpf_map *map, int fd)
+{
+	SCOPED(scoped_btf_free) struct btf *btf = NULL;
+	const struct btf *own = bpf_object__btf(object->bpf);
+	struct bpf_map_info info;
+
+	if (!map_info(fd, &info) || info.type != bpf_map__type(map) ||
+	    info.key_size != bpf_map__key_size(map) ||
+	    info.value_size != bpf_map__value_size(map) ||
+	    info.max_entries != bpf_map__max_entries(map) ||
+	    info.map_flags != bpf_map__map_flags(map))
+		return false;
+	/* Not every type of map has types of its own. */
+	if (!info.btf_id)
+		return true;
+	btf = btf__load_from_kernel_by_id(info.btf_id);
+	return btf && own &&
+	       layout_equal(own, bpf_map__btf_key_type_id(map), btf, info.btf_key_type_id) &&
+	       layout_equal(own, bpf_map__btf_value_type_id(map), btf, info.btf_value_type_id);
+}
+
+static void name_dropped(char *dropped, size_t size, const char *name)
+{
+	size_t length = strlen(dropped);
+
+	snprintf(dropped + length, size - length, "%s%s", length ? ", " : "", name);
+}
+
+/* A map is carried, was not there before, or differs. */
+static int carry_map(struct object *object, struct bpf_map *map, const struct generation *from,
+		     bool with, char *dropped, size_t dropped_size)
+{
+	SCOPED(scoped_close) int fd = generation_map(from, bpf_map__name(map));
+
+	if (fd < 0)
+		return 0;
+	if (!with || !agrees(object, map, fd)) {
+		name_dropped(dropped, dropped_size, bpf_map__name(map));
+		return 0;
+	}
+	return bpf_map__reuse_fd(map, fd) ? -errno : 1;
+}
+
+/* Counted by index, which is another listener's in other rules; totals carries it by name. */
+static bool is_own(const struct bpf_map *map)
+{
+	return bpf_map__is_internal(map) || !strcmp(bpf_map__name(map), "counters");
+}
+
+/* Entries of these maps rely on what was noted in another: they go together or not at all. */
+static const char *leans_on(const char *map)
+{
+	return !strcmp(map, "flows") ? "reply_ports" : !strcmp(map, "pending") ? "bound_ports" : "";
+}
+
+static int carry_maps(struct object *object, const struct generation *from, char *dropped,
+		      size_t dropped_size)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object->bpf)
+	{
+		const char *other = leans_on(bpf_map__name(map));
+		const struct bpf_map *support = bpf_object__find_map_by_name(object->bpf, other);
+		int carried;
+
+		if (is_own(map))
+			continue;
+		if (support) {
+			SCOPED(scoped_close) int fd = generation_map(from, other);
+
+			carried = carry_map(object, map, from, agrees(object, support, fd), dropped,
+					    dropped_size);
+		} else {
+			carried = carry_map(object, map, from, true, dropped, dropped_size);
+		}
+		if (carried < 0)
+			return carried;
+	}
+	return 0;
+}
+
+/* Reads a constant that a generation was loaded with; false where it has none of that size. */
+static bool read_constant(const struct generation *from, const char *name, void *value, size_t size)
+{
+	SCOPED(scoped_close) int fd = generation_map(from, ".rodata");
+	SCOPED(scoped_btf_free) struct btf *btf = NULL;
+	SCOPED(scoped_free) char *all = NULL;
+	struct bpf_map_info info;
+	struct extent extent;
+
+	if (!map_info(fd, &info))
+		return false;
+	btf = btf__load_from_kernel_by_id(info.btf_id);
+	if (!btf || layout_variable(btf, ".rodata", name, &extent) || extent.size != size ||
+	    extent.offset + extent.size > info.value_size)
+		return false;
+	all = malloc(info.value_size);
+	if (!all || bpf_map_lookup_elem(fd, &(uint32_t){0}, all))
+		return false;
+	memcpy(value, all + extent.offset, size);
+	return true;
+}
+
+int carry_state(struct object *object, const struct generation *from, char *dropped,
+		size_t dropped_size, char *error, size_t n)
+{
+	uint64_t key[2];
+	int err;
+
+	*dropped = '\0';
+	err = carry_maps(object, from, dropped, dropped_size);
+	if (err)
+		return failed(error, n, -err, "cannot take over the maps in %s: %s", from->path,
+			      strerror(-err));
+	if (read_constant(from, "mplex_key", key, sizeof(key)))
+		object_set_constant(object, "mplex_key", key, sizeof(key));
+	return 0;
+}
+
+/* What a program does: its instructions, and the maps that it uses, sorted. */
+struct use {
+	uint32_t maps[MAPS_MAX];
+	uint32_t count;
+	uint8_t tag[BPF_TAG_SIZE];
+};
+
+static bool is_data(uint32_t id)
+{
+	SCOPED(scoped_close) int fd = bpf_map_get_fd_by_id(id);
+	struct bpf_map_info info;
+
+	return map_info(fd, &info) && strchr(info.name, '.');
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint32_t one = *(const uint32_t *)a, other = *(const uint32_t *)b;
+
+	return one < other ? -1 : one > other;
+}
+
+static bool program_use(int program, struct use *use)
+{
+	struct bpf_prog_info info = {
+		.nr_map_ids = MAPS_MAX,
+		.map_ids = (uintptr_t)use->maps,
+	};
+	uint32_t size = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(program, &info, &size) || info.nr_map_ids > MAPS_MAX)
+		return false;
+	memcpy(use->tag, info.tag, sizeof(use->tag));
+	for (uint32_t i = 0; i < info.nr_map_ids; i++) {
+		/* libbpf binds them to every program, used or not. */
+		if (!is_data(use->maps[i]))
+			use->maps[use->count++] = use->maps[i];
+	}
+	qsort(use->maps, use->count, sizeof(*use->maps), compare_ids);
+	return true;
+}
+
+/* Whether a program reads constants or data, which another copy of it may have otherwise. */
+static bool reads_data(const struct bpf_program *program)
+{
+	const struct bpf_insn *instructions = bpf_program__insns(program);
+
+	for (size_t i = 0; i < bpf_program__insn_cnt(program); i++) {
+		if (instructions[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
+		    instructions[i].src_reg == BPF_PSEUDO_MAP_VALUE)
+			return true;
+	}
+	return false;
+}
+
+int carry_program(const struct bpf_program *program, int running)
+{
+	int loaded = program ? bpf_program__fd(program) : -1;
+	struct use ours = {}, theirs = {};
+
+	if (loaded < 0 || running < 0 || reads_data(program) || !program_use(loaded, &ours) ||
+	    !program_use(running, &theirs))
+		return loaded;
+	return memcmp(ours.tag, theirs.tag, sizeof(ours.tag)) || ours.count != theirs.count ||
+			       memcmp(ours.maps, theirs.maps, ours.count * sizeof(*ours.maps))
+		       ? loaded
+		       : running;
+}
+
+/* What a backend port's entry is to be under these rules; `listen` stands for the listen port's. */
+static uint32_t wanted(const struct manifest *manifest, uint16_t backend, uint32_t listen)
+{
+	uint32_t entry = 0;
+
+	for (size_t i = 0; i < manifest->listener_count; i++) {
+		const struct manifest_listener *listener = &manifest->listeners[i];
+
+		for (size_t j = 0; j < listener->port_count; j++) {
+			if (listener->ports[j] != backend)
+				continue;
+			if (listener->replies == MANIFEST_STATELESS && listener->port == listen)
+				return listen;
+			if (listener->replies == MANIFEST_TRACKED)
+				entry = REPLIES_TRACKED;
+		}
+	}
+	return entry;
+}
+
+void carry_reply_ports(const struct generation *from, const struct generation *to)
+{
+	SCOPED(scoped_close) int fd = generation_map(to, "reply_ports");
+	const struct manifest *manifest = &from->record.manifest;
+	struct bpf_map_info info;
+	uint32_t *ports;
+
+	if (!map_info(fd, &info) || info.value_size != PORTS * sizeof(*ports))
+		return;
+	ports = mmap(NULL, info.value_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (ports == MAP_FAILED)
+		return;
+	for (size_t i = 0; i < manifest->listener_count; i++) {
+		const struct manifest_listener *listener = &manifest->listeners[i];
+
+		for (size_t j = 0; j < listener->port_count; j++) {
+			uint32_t *entry = &ports[listener->ports[j]], old = listener->port;
+
+			/* Where XDP has written since, it knows better. */
+			if (listener->replies == MANIFEST_STATELESS)
+				__atomic_compare_exchange_n(
+					entry, &old,
+					wanted(&to->record.manifest, listener->ports[j], old),
+					false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		}
+	}
+	munmap(ports, info.value_size);
+}
