@@ -2,21 +2,30 @@
 /*
  * Measures what XDP programs cost per packet, side by side.
  *
- * Each object given is linked with drive.bpf.c, which calls its mplex_xdp, a global function, and
- *run by BPF_PROG_TEST_RUN. Rounds are interleaved, so that a machine that slows down does so for
- *all; and everything is loaded anew several times, because where the kernel happens to put a
- *program's code moves its time by a nanosecond or two. Prints one line per measurement, for
- *bench.py to make sense of:
+ * Each object given is linked with a driver (drive.bpf.c), which calls its mplex_xdp, a global
+ * function, and run by BPF_PROG_TEST_RUN. Rounds are interleaved, so that a machine that slows down
+ * does so for all; and everything is loaded anew several times, because where the kernel happens to
+ * put a program's code moves its time by a nanosecond or two. Prints one line per measurement, for
+ * packets.py to make sense of:
  *
  *	NAME RELOAD ROUND NANOSECONDS
+ *
+ * with --frames the last packet as the program left it:
+ *
+ *	NAME > HEX
  *
  * and per program one line on what it is and did:
  *
  *	NAME = INSNS JITED_BYTES RESULT:COUNT…
+ *
+ * With --live the packets are real ones: what the program passes goes up the network stack of the
+ * namespace, as received by that interface (drive_live.bpf.c; Linux 5.18). The time is that of the
+ * whole way, to the socket or wherever the packet ends.
  */
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <linux/bpf.h>
 #include <errno.h>
 #include <getopt.h>
 #include <sched.h>
@@ -30,9 +39,10 @@
 enum {
 	PROGRAMS_MAX = 64,
 	FRAME_MAX = 2048, /* what a test run takes in one buffer */
-	PACKETS = 64,	  /* per run, as in drive.bpf.c */
+	PACKETS = 64,	  /* per run, as in drive.bpf.c; drive_live.bpf.c takes one */
 	RESULTS = 8,
 	CONSTANTS_MAX = 16,
+	LIVE_BATCH = 64, /* as many as a driver takes from its ring at a time */
 };
 
 #define TEMPORARY "/tmp/mplex-bench-XXXXXX"
@@ -46,6 +56,9 @@ struct settings {
 	unsigned rounds, reloads, repeat;
 	char *constants[CONSTANTS_MAX]; /* NAME=HEX */
 	size_t constant_count;
+	char *fill;    /* MAP=FILE */
+	uint32_t live; /* an interface's index; 0: the packets go nowhere */
+	bool frames;
 };
 
 struct program {
@@ -186,6 +199,34 @@ static int link_objects(const struct settings *settings, const char *path,
 	return error ? fail("cannot link", path, error) : 0;
 }
 
+/* Puts the rows of --fill, key and value after key and value, into the map where there is one. */
+static int fill(const struct settings *settings, const struct program *program)
+{
+	char name[64], row[256];
+	const char *path = settings->fill ? strchr(settings->fill, '=') : NULL;
+	struct bpf_map *map;
+	size_t key, size;
+	FILE *rows;
+	int error = 0;
+
+	if (!path || path - settings->fill >= (int)sizeof(name))
+		return settings->fill ? fail("cannot read", settings->fill, -EINVAL) : 0;
+	memcpy(name, settings->fill, path - settings->fill);
+	name[path - settings->fill] = '\0';
+	map = bpf_object__find_map_by_name(program->object, name);
+	if (!map)
+		return 0;
+	key = bpf_map__key_size(map);
+	size = key + bpf_map__value_size(map);
+	rows = size <= sizeof(row) ? fopen(path + 1, "rb") : NULL;
+	if (!rows)
+		return fail("cannot open", path + 1, -errno);
+	while (!error && fread(row, size, 1, rows) == 1)
+		error = bpf_map__update_elem(map, row, key, row + key, size - key, 0);
+	fclose(rows);
+	return error ? fail("cannot fill", name, error) : 0;
+}
+
 static int load(const struct settings *settings, struct program *program)
 {
 	char linked[sizeof(TEMPORARY)];
@@ -210,7 +251,7 @@ static int load(const struct settings *settings, struct program *program)
 	if (error)
 		return fail("cannot load", program->path, error);
 	program->fd = bpf_program__fd(bpf_object__find_program_by_name(program->object, "drive"));
-	return 0;
+	return fill(settings, program);
 }
 
 static void unload(struct program *program)
@@ -226,13 +267,29 @@ static void unload(struct program *program)
 static int run(const struct settings *settings, const struct program *program, double *nanoseconds)
 {
 	uint8_t out[FRAME_MAX + 256];
+	struct xdp_md context = {.data_end = settings->frame_length,
+				 .ingress_ifindex = settings->live};
 	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = settings->frame,
-		    .data_size_in = settings->frame_length, .data_out = out,
-		    .data_size_out = sizeof(out), .repeat = settings->repeat);
+		    .data_size_in = settings->frame_length, .repeat = settings->repeat);
 
+	if (settings->live) {
+		options.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+		options.batch_size = LIVE_BATCH;
+		options.ctx_in = &context;
+		options.ctx_size_in = sizeof(context);
+	} else {
+		options.data_out = out;
+		options.data_size_out = sizeof(out);
+	}
 	if (bpf_prog_test_run_opts(program->fd, &options))
 		return fail("cannot run", program->name, -errno);
-	*nanoseconds = (double)options.duration / PACKETS;
+	*nanoseconds = (double)options.duration / (settings->live ? 1 : PACKETS);
+	if (settings->frames && !settings->live) {
+		printf("%s > ", program->name);
+		for (uint32_t at = 0; at < options.data_size_out; at++)
+			printf("%02x", out[at]);
+		putchar('\n');
+	}
 	return 0;
 }
 
@@ -303,7 +360,8 @@ static int stay(void)
 static const char usage[] =
 	"usage: bench_run --driver OBJECT --frame HEX [--tag-offset N --tag-length N --tag-count N]\n"
 	"       [--miss-share OF_2^32] [--skewed] [--restore-offset N] [--rounds N] [--reloads N]\n"
-	"       [--repeat RUNS_OF_64] [--set CONSTANT=HEX]… NAME=OBJECT…\n";
+	"       [--repeat RUNS] [--set CONSTANT=HEX]… [--fill MAP=FILE] [--frames]\n"
+	"       [--live INTERFACE_INDEX] NAME=OBJECT…\n";
 
 int main(int argc, char **argv)
 {
@@ -320,6 +378,9 @@ int main(int argc, char **argv)
 		RELOADS,
 		REPEAT,
 		SET,
+		FILL,
+		FRAMES,
+		LIVE,
 	};
 	static const struct option options[] = {
 		{"driver", required_argument, NULL, DRIVER},
@@ -334,6 +395,9 @@ int main(int argc, char **argv)
 		{"reloads", required_argument, NULL, RELOADS},
 		{"repeat", required_argument, NULL, REPEAT},
 		{"set", required_argument, NULL, SET},
+		{"fill", required_argument, NULL, FILL},
+		{"frames", no_argument, NULL, FRAMES},
+		{"live", required_argument, NULL, LIVE},
 		{0},
 	};
 	struct settings settings = {.rounds = 5, .reloads = 3, .repeat = 30000, .tag_count = 1};
@@ -389,6 +453,15 @@ int main(int argc, char **argv)
 				return 2;
 			}
 			settings.constants[settings.constant_count++] = optarg;
+			break;
+		case FILL:
+			settings.fill = optarg;
+			break;
+		case FRAMES:
+			settings.frames = true;
+			break;
+		case LIVE:
+			settings.live = number;
 			break;
 		default:
 			fputs(usage, stderr);
