@@ -4,6 +4,7 @@
 #   make demo       builds, and shows the whole on real traffic between two network namespaces
 #   make check      all tests; what needs root counts as skipped without it
 #   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
+#   make bench      measures what mplex costs, and what others do: docs/performance.md; BENCH_ROUNDS=9
 #   make lint       warnings of gcc and clang, format, templates on their own
 #   make sanitize   the unit and command line tests under AddressSanitizer and UBSan
 #   make fuzz       libFuzzer without end on rule files, manifests and objects
@@ -40,15 +41,15 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check check-long sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-long bench sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(BUILD)/mplexc $(BUILD)/mplex-run
 
 # Before anything is built by a target that sets up the machine by itself.
-ifneq ($(filter demo check,$(MAKECMDGOALS)),)
-$(shell $(MAKE) -s deps >&2)
+ifneq ($(filter demo check bench,$(MAKECMDGOALS)),)
+$(shell $(MAKE) -s deps $(if $(filter bench,$(MAKECMDGOALS)),deps-bench) >&2)
 endif
 
 # ---- the templates, embedded ----------------------------------------------------------------------
@@ -97,7 +98,17 @@ $(BUILD)/tests/differential/differential: $(DIFFERENTIAL:%.c=$(BUILD)/%.o) $(BUI
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS_COMPILER) $(LIBS_RUNTIME) -o $@
 
-tests: all $(UNIT_TESTS) $(BUILD)/tests/differential/differential
+BENCH := $(addprefix $(BUILD)/bench/,bench_run tcp_load drive.bpf.o drive_live.bpf.o)
+
+$(BUILD)/bench/%.bpf.o: tests/bench/%.bpf.c tests/bench/drive.bpf.h
+	@mkdir -p $(@D)
+	clang -O2 -g -target bpf $(WARNINGS) -c $< -o $@
+
+$(BUILD)/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $< -lbpf -pthread -o $@
+
+tests: all $(UNIT_TESTS) $(BUILD)/tests/differential/differential $(BENCH)
 
 sanitized:
 	$(MAKE) BUILD=$(BUILD)/sanitize SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' tests
@@ -142,6 +153,13 @@ sanitize: sanitized
 demo: all
 	$(SUDO) $(PYTHON) tests/demo.py
 
+# Some 15 minutes. How often programs are loaded and everything is measured; six and more give
+# 95 % intervals.
+BENCH_ROUNDS ?= 9
+
+bench: all $(BENCH)
+	cd tests && $(SUDO) $(PYTHON) -B -m bench --rounds $(BENCH_ROUNDS)
+
 # ---- lint -----------------------------------------------------------------------------------------
 
 SOURCES := $(wildcard compiler/*.[ch] runtime/*.[ch] tests/*/*.[ch])
@@ -177,6 +195,8 @@ DEPS_TESTS := libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute
 # Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.
 DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
 	$(shell apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd)
+# What mplex is measured against.
+DEPS_BENCH := haproxy sslh
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Installs what is missing, on Debian and Ubuntu; elsewhere the packages have to be there.
@@ -190,4 +210,5 @@ deps-%:
 	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing; }
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/compiler/*.d $(BUILD)/runtime/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/compiler/*.d $(BUILD)/runtime/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d \
+	$(BUILD)/bench/*.d)

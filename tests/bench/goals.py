@@ -68,7 +68,7 @@ def floor_goals(results):
         if small:
             worst = max(small, key=lambda group: over_floor(group).median)
             value = over_floor(worst)
-            yield Goal(f"2 to 1,024 tags of {length} bytes cost at most {FLOOR_LIMIT} times no table",
+            yield Goal(f"2 to 1,024 tags of {length} bytes at most {FLOOR_LIMIT} times no table",
                        f"{value.median:.2f} at worst, with {worst['count']:,}",
                        value.stays_below(FLOOR_LIMIT),
                        f"{cost(worst)}: hashing the tag, one load, one compare, and the counter "
@@ -76,7 +76,7 @@ def floor_goals(results):
         for group in ours:
             if group["count"] == MANY_TAGS:
                 value, limit = over_floor(group), FLOOR_LIMITS_MANY[length]
-                yield Goal(f"{MANY_TAGS:,} tags of {length} bytes cost at most {limit} times no table",
+                yield Goal(f"{MANY_TAGS:,} tags of {length} bytes at most {limit} times no table",
                            f"{value.median:.2f}", value.stays_below(limit),
                            f"{cost(group)}. Every packet's row is elsewhere in a table that is far "
                            "larger than the first-level cache, so that the packet waits for the "
@@ -131,7 +131,7 @@ def drop_goals(results):
     rounds = results["stack"]["misses"]
     value = ratio(stack_column(rounds, "mplex"), stack_column(rounds, "drop"))
     own, other = (Figure(stack_column(rounds, name)).median for name in ("mplex", "drop"))
-    yield Goal("drops within 5 % of a program that drops everything unread, on a packet's whole way",
+    yield Goal("drops within 5 % of a program that drops everything unread, on the whole way",
                f"{value.median:.2f} times", value.stays_below(DROP_LIMIT),
                f"{own:.0f} ns against {other:.0f} ns: the other reads no header, checks no length "
                "and counts nothing, and that is what the difference buys. A test run's frames come "
@@ -158,7 +158,11 @@ def tracked_goal(results):
                f"{difference(net['tracked'], net['none']).median:.1f} ns.")
 
 
-# ---- TCP ------------------------------------------------------------------------------------------
+# ---- TCP -----------------------------------------------------------------------------------------
+
+
+def modes(rounds):
+    return [mode for mode in ("native", "generic") if mode in rounds[0]]
 
 
 def tcp_column(rounds, name, quantity):
@@ -167,7 +171,8 @@ def tcp_column(rounds, name, quantity):
 
 def right_share(rounds, name):
     """Of all connections, those that the right server answered."""
-    shares = [each[name][measurement]["right"] for each in rounds for measurement in ("one", "many")]
+    shares = [each[name][measurement]["right"]
+              for each in rounds for measurement in ("one", "many")]
     return sum(shares) / len(shares)
 
 
@@ -179,7 +184,7 @@ def as_fast(quantity, value):
 
 def tcp_direct_goals(results):
     rounds = results["tcp"]
-    for mode in ("native", "generic"):
+    for mode in modes(rounds):
         for quantity in TCP_SPEED:
             own = tcp_column(rounds, mode, quantity)
             value = ratio(own, tcp_column(rounds, "direct", quantity))
@@ -188,8 +193,8 @@ def tcp_direct_goals(results):
             if mode == "native" and "pass" in rounds[0]:
                 bare = ratio(tcp_column(rounds, "pass", quantity),
                              tcp_column(rounds, "direct", quantity))
-                why += (" With a program on the interface that only passes everything, and no mplex,"
-                        f" it is {bare.median:.2f} of direct.")
+                why += (" With a program on the interface that only passes everything, and no "
+                        f"mplex, it is {bare.median:.2f} of direct.")
                 if quantity.measurement == "upload":
                     why += (" Native XDP on a veth takes segmentation offload from its peer; a NIC "
                             "keeps it.")
@@ -207,7 +212,7 @@ def proxy_goal(results):
     rounds = results["tcp"]
     proxies = [name for name in PROXIES if name in rounds[0]]
     behind, least, count = [], None, 0
-    for mode in ("native", "generic"):
+    for mode in modes(rounds):
         for quantity in (*TCP_SPEED, *TCP_COST):
             for proxy in proxies:
                 own, other = (tcp_column(rounds, name, quantity) for name in (mode, proxy))

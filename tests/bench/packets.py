@@ -114,7 +114,7 @@ def measure(objects, packet, *, driver=DRIVER, tags=None, misses=0, skewed=False
     return Measured(done.stdout)
 
 
-# ---- by table size --------------------------------------------------------------------------------
+# ---- by table size -------------------------------------------------------------------------------
 
 COUNTS = (1, 3, 8, 64, 1024, 16384, 65535)
 TAG_LENGTHS = (3, 8, 16)
@@ -124,7 +124,7 @@ MIXES = {
     "half": {"misses": 1 << 31},
     "skewed": {"skewed": True},
 }
-# clang takes minutes for more tags than this as a chain, and the kernel would not load them.
+# clang takes more than a minute for 1,024 tags as a chain.
 CHAIN_MAX = 64
 
 
@@ -174,7 +174,7 @@ def result(measured):
     }
 
 
-# ---- other packets --------------------------------------------------------------------------------
+# ---- other packets -------------------------------------------------------------------------------
 
 OTHER_PORT = 7000
 # What is not for the rules of rules/mplex.yaml.

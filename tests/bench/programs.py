@@ -47,20 +47,19 @@ def port_of(index):
     return 10000 + index % 50000
 
 
-def rules(count, length, protocol="udp", replies="none"):
+def rules(count, length, replies="none"):
     """A rule text with so many routes."""
     lines = [
         "version: 1",
         "listeners:",
         "  feed:",
-        f"    protocol: {protocol}",
+        "    protocol: udp",
         f"    port: {LISTEN_PORT}",
         f"    length: {LENGTHS[0]}..{LENGTHS[1]}",
         f"    tag: {{offset: {TAG_OFFSET}, type: hex}}",
+        f"    replies: {replies}",
+        "    routes:",
     ]
-    if "udp" in protocol:
-        lines.append(f"    replies: {replies}")
-    lines.append("    routes:")
     lines += [f'      "{tag.hex()}": {port_of(index)}'
               for index, tag in enumerate(tag_set(count, length))]
     return "\n".join(lines) + "\n"
@@ -76,7 +75,7 @@ def emit(text):
     return re.sub(r'^SEC\("xdp\.frags"\)\n(?=int mplex_xdp)', "", source, flags=re.MULTILINE)
 
 
-# ---- other ways to find a route -------------------------------------------------------------------
+# ---- other ways to find a route ------------------------------------------------------------------
 
 ROUTE = re.compile(r"^static __always_inline bool route_feed\(const __u8 \*tag, "
                    r"struct verdict \*verdict\)\n\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
@@ -155,7 +154,7 @@ def map_rows(tags):
                     for index, tag in enumerate(tags))
 
 
-# ---- programs that do nothing else ----------------------------------------------------------------
+# ---- programs that do nothing else ---------------------------------------------------------------
 
 BARE = """struct xdp_md {{
 	unsigned int data;
@@ -179,7 +178,7 @@ def bare_attached():
     return BARE.format(section='__attribute__((section("xdp"), used))\n', result=PASS)
 
 
-# ---- objects --------------------------------------------------------------------------------------
+# ---- objects -------------------------------------------------------------------------------------
 
 
 def build(source, timeout=60):

@@ -14,7 +14,6 @@ from lib.waiting import wait_until
 def haproxy(folder, port, routes, offset, length):
     """The command; routes: {tag: port}."""
     config = folder / "haproxy.cfg"
-    tag = next(iter(routes))
     lines = [
         "global",
         "    maxconn 4096",
@@ -27,10 +26,12 @@ def haproxy(folder, port, routes, offset, length):
         f"    bind 0.0.0.0:{port}",
         "    tcp-request inspect-delay 5s",
         "    tcp-request content set-var(txn.length) req.len if { req.len gt 0 }",
-        f"    tcp-request content reject unless {{ var(txn.length) -m int {length[0]}:{length[1]} }}",
+        "    tcp-request content reject unless "
+        f"{{ var(txn.length) -m int {length[0]}:{length[1]} }}",
     ]
     for tag in routes:
-        lines.append(f"    use_backend to_{tag} if {{ req.payload({offset},{len(tag)}) -m str {tag} }}")
+        lines.append(f"    use_backend to_{tag} if "
+                     f"{{ req.payload({offset},{len(tag)}) -m str {tag} }}")
     for tag, server in routes.items():
         lines += [f"backend to_{tag}", f"    server one 127.0.0.1:{server}"]
     config.write_text("\n".join(lines) + "\n")

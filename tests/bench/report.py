@@ -44,7 +44,7 @@ def table(head, rows):
     return "\n".join(lines)
 
 
-# ---- packets --------------------------------------------------------------------------------------
+# ---- packets -------------------------------------------------------------------------------------
 
 
 def groups(results, mix, length):
@@ -142,7 +142,7 @@ def other_tables(results):
     return table(["packet", "ns", "against"], rows)
 
 
-# ---- the whole way --------------------------------------------------------------------------------
+# ---- the whole way -------------------------------------------------------------------------------
 
 STACK_NAMES = {
     "pass": "a program that passes all",
@@ -171,7 +171,7 @@ def stack_table(results):
     return table(["", "a hit", "added to a pass", "a miss"], rows)
 
 
-# ---- TCP ------------------------------------------------------------------------------------------
+# ---- TCP -----------------------------------------------------------------------------------------
 
 
 def tcp_column(rounds, name, measurement, quantity):
@@ -220,7 +220,7 @@ def tcp_ratio_table(results):
     return table(["of direct", *(one.title for one in goals.TCP_SPEED)], rows)
 
 
-# ---- goals ----------------------------------------------------------------------------------------
+# ---- goals ---------------------------------------------------------------------------------------
 
 
 def goal_table(found):

@@ -39,7 +39,7 @@ enum {
 	WORKERS = 16, /* per server port: more than there are clients at once */
 	BACKLOG = 1024,
 	BUFFER = 256 << 10,
-	BULK_MIB = 64, /* per request */
+	BULK_MIB = 16, /* per request */
 	PATIENCE = 5,  /* seconds until a client gives up */
 	ROUTES_MAX = 16,
 	PARALLEL_MAX = 64,
