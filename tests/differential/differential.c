@@ -41,23 +41,6 @@ enum {
 	PROGRESS_SECONDS = 10,
 };
 
-/* Whether this kernel can be told where the first buffer of a frame ends: asked once. */
-static bool probe_frames(void)
-{
-	static const char text[] = "version: 1\nlisteners:\n  a:\n    protocol: udp\n    port: 1\n"
-				   "    length: 1\n    tag: {offset: 0}\n    routes: {a: 2}\n";
-	const struct plan_options plan = {0};
-	const struct host host = {0};
-	struct program program;
-	bool splits;
-
-	if (program_make(text, strlen(text), &plan, &host, stdout, &program))
-		exit(1);
-	splits = program_splits_frames(&program);
-	program_free(&program);
-	return splits;
-}
-
 /* ---- Workers ---- */
 
 static unsigned long seconds_now(void)
@@ -144,7 +127,7 @@ static int run_workers(const struct options *options)
 	struct tasks *tasks = mmap(NULL, sizeof(*tasks) * JOBS_MAX, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct tasks sum = {0};
-	bool splits_frames = probe_frames();
+	bool splits_frames = kernel_splits_frames();
 	unsigned long start = seconds_now();
 	bool died;
 
@@ -197,7 +180,7 @@ static int write_files(const struct options *options, const char *folder)
 
 static int repeat(const char *trial)
 {
-	bool splits_frames = probe_frames(), agree;
+	bool splits_frames = kernel_splits_frames(), agree;
 	int err = network_open();
 
 	if (err) {

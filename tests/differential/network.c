@@ -23,26 +23,28 @@
 #define OTHER	      "mplexdt1"
 #define NEIGHBOUR_MAC "02:00:00:00:00:42"
 
-static const char *const commands[] = {
-	"ip link set lo up",
-	"ip link add " INTERFACE " type veth peer name " OTHER,
-	"ip link set " INTERFACE " up",
-	"ip link set " OTHER " up",
-	/* What local sockets send is local, whatever the address. */
-	"ip rule add iif lo lookup 100",
-	"ip route add local 0.0.0.0/0 dev lo table 100",
-	"ip -6 rule add iif lo lookup 100",
-	"ip -6 route add local ::/0 dev lo table 100",
-	/* What arrives at the interface is routed. */
-	"ip route add 198.51.100.0/24 dev " INTERFACE,
-	"ip route add 203.0.113.0/24 via 198.51.100.7 dev " INTERFACE " onlink",
-	"ip route add 10.66.0.0/16 dev " OTHER,
-	"ip neigh add 198.51.100.7 lladdr " NEIGHBOUR_MAC " dev " INTERFACE,
-	"ip -6 route add 2001:db8:ffff::/64 dev " INTERFACE,
-	"ip -6 route add 2001:db8:fffe::/64 via 2001:db8:ffff::7 dev " INTERFACE " onlink",
-	"ip -6 route add 2001:db8:fffd::/64 dev " OTHER,
-	"ip neigh add 2001:db8:ffff::7 lladdr " NEIGHBOUR_MAC " dev " INTERFACE,
-};
+/*
+ * For ip -batch. What local sockets send is local, whatever the address; what arrives at the
+ * interface is routed.
+ */
+static const char ipv4_commands[] =
+	"link set lo up\n"
+	"link add " INTERFACE " type veth peer name " OTHER "\n"
+	"link set " INTERFACE " up\n"
+	"link set " OTHER " up\n"
+	"rule add iif lo lookup 100\n"
+	"route add local 0.0.0.0/0 dev lo table 100\n"
+	"route add 198.51.100.0/24 dev " INTERFACE "\n"
+	"route add 203.0.113.0/24 via 198.51.100.7 dev " INTERFACE " onlink\n"
+	"route add 10.66.0.0/16 dev " OTHER "\n"
+	"neigh add 198.51.100.7 lladdr " NEIGHBOUR_MAC " dev " INTERFACE "\n";
+static const char ipv6_commands[] =
+	"rule add iif lo lookup 100\n"
+	"route add local ::/0 dev lo table 100\n"
+	"route add 2001:db8:ffff::/64 dev " INTERFACE "\n"
+	"route add 2001:db8:fffe::/64 via 2001:db8:ffff::7 dev " INTERFACE " onlink\n"
+	"route add 2001:db8:fffd::/64 dev " OTHER "\n"
+	"neigh add 2001:db8:ffff::7 lladdr " NEIGHBOUR_MAC " dev " INTERFACE "\n";
 
 static const uint8_t neighbour_mac[6] = {2, 0, 0, 0, 0, 0x42};
 
@@ -70,18 +72,33 @@ static int set_sysctl(const char *name, const char *value)
 	return written < 0 ? -EIO : 0;
 }
 
+static int run_commands(const char *ip, const char *commands)
+{
+	FILE *in = popen(ip, "we");
+
+	if (!in)
+		return -errno;
+	fputs(commands, in);
+	if (pclose(in)) {
+		fprintf(stderr, "%s failed on one of these:\n%s", ip, commands);
+		return -EIO;
+	}
+	return 0;
+}
+
 int network_open(void)
 {
+	int err;
+
 	if (unshare(CLONE_NEWNET))
 		return -errno;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		if (system(commands[i])) {
-			fprintf(stderr, "failed: %s\n", commands[i]);
-			return -EIO;
-		}
+	err = run_commands("ip -batch -", ipv4_commands);
+	if (!err)
+		err = run_commands("ip -6 -batch -", ipv6_commands);
+	if (err)
+		return err;
 	for (size_t i = 0; i < sizeof(sysctls) / sizeof(*sysctls); i++) {
-		int err = set_sysctl(sysctls[i][0], sysctls[i][1]);
-
+		err = set_sysctl(sysctls[i][0], sysctls[i][1]);
 		if (err) {
 			fprintf(stderr, "failed: %s = %s\n", sysctls[i][0], sysctls[i][1]);
 			return err;

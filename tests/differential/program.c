@@ -324,12 +324,24 @@ int program_run(const struct program *program, const struct trial *trial, int in
 	return 0;
 }
 
-bool program_splits_frames(const struct program *program)
+bool kernel_splits_frames(void)
 {
-	static struct trial trial = {.linear = 100, .length = 200};
-	static struct observation observation;
+	static const struct bpf_insn pass[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = XDP_PASS},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	static uint8_t frame[200];
+	struct xdp_md context = {.data_end = sizeof(frame) / 2};
+	LIBBPF_OPTS(bpf_prog_load_opts, load, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame, .data_size_in = sizeof(frame),
+		    .ctx_in = &context, .ctx_size_in = sizeof(context), .repeat = 1);
+	int program = bpf_prog_load(BPF_PROG_TYPE_XDP, "pass", "GPL", pass,
+				    sizeof(pass) / sizeof(*pass), &load);
+	bool splits = program >= 0 && !bpf_prog_test_run_opts(program, &options);
 
-	return !program_run(program, &trial, 0, &observation);
+	if (program >= 0)
+		close(program);
+	return splits;
 }
 
 /* ---- Counters ---- */

@@ -78,7 +78,7 @@ int program_run(const struct program *program, const struct trial *trial, int in
 		struct observation *observation);
 
 /* Whether this kernel lets a test say how much of a frame is in its first buffer. */
-bool program_splits_frames(const struct program *program);
+bool kernel_splits_frames(void);
 
 /* The counter of an outcome, or -ENOENT. */
 int program_counter(const struct program *program, const struct outcome *outcome,

@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Do the tests have teeth? Makes one small mistake after another in templates and emission, and
+lists those that no test notices.
+
+    make mutants [MUTANTS=200] [SEED=1] [JOBS=2] [ONLY=templates/tcp.bpf.c] [FRESH=1]
+
+A mutant is built in a copy of the tree. What it emits for a number of rule files is held against
+what the sound compiler emits; where that differs, the differential test runs, shortest program
+first. What is still alive then meets the tests of its file (TESTS), and at last is a survivor: it
+needs a test, or an entry in `equivalent` that says why nobody could tell the difference. An entry
+that fits no mutant any more is an error.
+
+Kills are remembered in build/mutants/results.json for as long as the function around the mutant
+stays as it is; survivors are tried again. MUTANTS=N is a random choice by SEED. Needs root.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import queue
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import mutate
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).parent
+PLACE = ROOT / "build" / "mutants"
+RESULTS = PLACE / "results.json"
+FILES = [*sorted(ROOT.glob("templates/*.bpf.c")), *sorted(ROOT.glob("compiler/emit*.c")),
+         ROOT / "compiler" / "dispatch_emit.c"]
+RANDOM_SEED = 1000   # of the random rule files
+RANDOM_FILES = 40
+TRIED = 10           # programs of a mutant
+FRAMES = 3000
+VARIANTS = [[], ["--dispatch=chain"], ["--dispatch=hash"], ["--counters=route"]]
+MEMORY = 4 << 30
+CLANG = os.environ.get("CLANG") or "clang"
+
+# Tests beside the differential one: programs of tests/unit, and files for pytest.
+UNIT_TESTS = {"compiler/dispatch_emit.c": ["test_dispatch"]}
+TESTS = {
+    "compiler/emit_manifest.c": ["tests/cli/test_command.py", "tests/runtime/test_runtime_rules.py"],
+    "compiler/emit.c": ["tests/network/test_udp_icmp.py", "tests/network/test_udp.py"],
+    "templates/egress.bpf.c": ["tests/network/test_udp.py", "tests/network/test_udp_icmp.py"],
+    "templates/icmp.bpf.c": ["tests/network/test_udp_icmp.py"],
+    "templates/ingress.bpf.c": ["tests/network/test_tcp_frames.py", "tests/network/test_tcp.py",
+                                "tests/network/test_tcp_settings.py"],
+}
+
+
+@dataclasses.dataclass
+class Result:
+    state: str  # killed, stillborn, survived or equivalent
+    by: str = ""
+    seconds: float = 0
+
+
+class Killed(Exception):
+    """By what."""
+
+
+class Stillborn(Exception):
+    pass
+
+
+def limit():
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def run(words, seconds, **options):
+    """Its exit status (None: it took too long) and its output."""
+    with subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, preexec_fn=limit, **options) as child:
+        try:
+            output, _ = child.communicate(timeout=seconds)
+            return child.returncode, output
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            return None, b""
+
+
+# ---- Explained survivors ------------------------------------------------------------------------
+
+@dataclasses.dataclass
+class Equivalence:
+    file: str
+    text: str
+    changes: list
+    why: str
+    used: set = dataclasses.field(default_factory=set)
+
+
+def read_equivalences(path):
+    """Blocks between empty lines: the file, a line of it, changes `a -> b`, and then why."""
+    found = []
+    for block in path.read_text().split("\n\n"):
+        lines = [line.strip() for line in block.splitlines() if not line.startswith("#")]
+        if not lines:
+            continue
+        if len(lines) < 4:
+            sys.exit(f"{path}: a block needs a file, a line, a change and a reason:\n{block}")
+        changes = [line for line in lines[2:] if line.startswith("`") and "` -> `" in line]
+        why = " ".join(lines[2 + len(changes):])
+        if not changes or not why:
+            sys.exit(f"{path}: a block needs a change and a reason:\n{block}")
+        found.append(Equivalence(lines[0], lines[1], changes, why))
+    return found
+
+
+def explain(equivalences, mutant):
+    for one in equivalences:
+        change = f"`{mutant.before}` -> `{mutant.after}`"
+        if one.file == mutant.file and one.text == mutant.text and change in one.changes:
+            one.used.add(change)
+            return one.why
+    return None
+
+
+def check_stale(equivalences):
+    stale = [f"{one.file}: {change} in: {one.text}" for one in equivalences
+             for change in one.changes if change not in one.used]
+    if stale:
+        sys.exit("entries of tests/mutants/equivalent that fit nothing any more:\n" +
+                 "\n".join(stale))
+
+
+# ---- One worker ---------------------------------------------------------------------------------
+
+class Tree:
+    """A copy of the sources, with a build of its own."""
+
+    def __init__(self, number):
+        self.root = PLACE / f"tree{number}"
+        self.build = self.root / "build"
+        self.differential = self.build / "tests" / "differential" / "differential"
+        self.mplexc = self.build / "mplexc"
+        self.number = number
+
+    def make(self, *targets, old=()):
+        words = ["make", "-s", "CFLAGS=-O1", "WARNINGS=-w"]
+        for name in old:
+            words += ["-o", name]
+        return run([*words, *targets], 300, cwd=self.root)
+
+    def prepare(self):
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True,
+                                capture_output=True).stdout.decode().split("\0")
+        for name in filter(None, listed):
+            source, copy = ROOT / name, self.root / name
+            if source.is_file() and not (copy.exists() and
+                                         copy.read_bytes() == source.read_bytes()):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
+                shutil.copymode(source, copy)
+        status, output = self.make("all", "build/tests/differential/differential",
+                                   "build/tests/test_dispatch")
+        if status:
+            sys.exit(f"cannot build {self.root}:\n{output.decode()}")
+
+    def emit(self, rules, variant):
+        status, output = run([self.mplexc, rules, "-o", "-", *variant], 20, cwd=self.root)
+        if status == 0:
+            return output
+        return None
+
+    def rebuild(self):
+        # Which parts there are does not change, so the list of them need not be looked at.
+        status, _ = self.make("build/mplexc", "build/tests/differential/differential",
+                              old=["build/parts_list.h"])
+        if status:
+            raise Stillborn
+
+    def put(self, name, text):
+        path = self.root / name
+        path.write_text(text)
+        # Two changes within a clock tick must not look like one.
+        now = time.time_ns()
+        os.utime(path, ns=(now, now))
+
+
+class Corpus:
+    """Rule files, and what the sound compiler makes of them, shortest first."""
+
+    def __init__(self, tree):
+        folder = PLACE / "rules"
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([tree.differential, "--write", folder, "--seed", str(RANDOM_SEED),
+                        "--files", str(RANDOM_FILES)], check=True)
+        files = [*sorted(ROOT.glob("rules/*.yaml")), *sorted(ROOT.glob("tests/golden/*.yaml")),
+                 *sorted((HERE / "rules").glob("*.yaml")), *sorted(folder.glob("*.yaml"))]
+        self.emitted = []
+        for rules in files:
+            for variant in VARIANTS:
+                made = tree.emit(rules, variant)
+                if made is not None and made not in [one[2] for one in self.emitted]:
+                    self.emitted.append((rules, variant, made))
+        self.emitted.sort(key=lambda one: len(one[2]))
+
+
+def find_changed(tree, corpus):
+    """The programs that come out otherwise, shortest first."""
+    for rules, variant, sound in corpus.emitted:
+        made = tree.emit(rules, variant)
+        if made is None:
+            raise Killed("mplexc fails")
+        if made != sound:
+            yield rules, variant, made
+
+
+def choose(changed):
+    """Not only the shortest, which are alike."""
+    if len(changed) <= TRIED:
+        return changed
+    step = len(changed) / TRIED
+    return [changed[int(i * step)] for i in range(TRIED)]
+
+
+def try_compile(made):
+    status, _ = run([CLANG, "-target", "bpf", "-fsyntax-only", "-x", "c", "-"], 20,
+                    stdin=save(made))
+    if status:
+        raise Stillborn
+
+
+def save(text):
+    file = open(PLACE / f"emitted-{os.getpid()}-{hashlib.sha256(text).hexdigest()[:12]}", "w+b")
+    os.unlink(file.name)
+    file.write(text)
+    file.seek(0)
+    return file
+
+
+def try_program(tree, rules, variant, seed):
+    words = [tree.differential, "--rules", rules, "--files", 1, "--frames", FRAMES, "--seed", seed,
+             "--first", "--jobs", 1, "--dispatch", "auto", "--counters", "reason"]
+    for option in variant:
+        words += option.split("=")
+    status, output = run(words, 120, cwd=tree.root)
+    if status != 0:
+        text = output.decode(errors="replace")
+        raise Killed("load" if "cannot load the object" in text else
+                     "clang" if "clang failed" in text else
+                     "time" if status is None else "differential")
+
+
+def try_differential(tree, corpus):
+    """Most mistakes show in the first program that has them. Returns whether any has this one."""
+    changed = find_changed(tree, corpus)
+    first = next(changed, None)
+    if not first:
+        return False
+    try_compile(first[2])
+    try_program(tree, *first[:2], 0)
+    for seed, (rules, variant, _) in enumerate(choose([first, *changed])):
+        try_program(tree, rules, variant, seed + 1)
+    return True
+
+
+def try_unit_tests(tree, names):
+    for name in names:
+        tree.make(f"build/tests/{name}", old=["build/parts_list.h"])
+        status, _ = run([tree.build / "tests" / name], 120, cwd=tree.root)
+        if status != 0:
+            raise Killed(name)
+
+
+def try_pytest(tree, files):
+    for name in files:
+        status, _ = run(["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+                         name], 400, cwd=tree.root, env=os.environ | {"BUILD": "build"})
+        if status != 0:
+            raise Killed(name)
+
+
+def try_mutant(tree, corpus, mutant):
+    source = (ROOT / mutant.file).read_text()
+    begin = time.monotonic()
+    result = Result("survived")
+    tree.put(mutant.file, mutant.apply(source))
+    try:
+        tree.rebuild()
+        changed = try_differential(tree, corpus)
+        try_unit_tests(tree, UNIT_TESTS.get(mutant.file, []))
+        if changed or mutant.file.startswith("compiler/"):
+            try_pytest(tree, TESTS.get(mutant.file, []))
+        if not changed:
+            result.by = "nothing emitted differs"
+    except Killed as killed:
+        result = Result("killed", str(killed))
+    except Stillborn:
+        result = Result("stillborn")
+    finally:
+        tree.put(mutant.file, source)
+    result.seconds = time.monotonic() - begin
+    return result
+
+
+# ---- All of them --------------------------------------------------------------------------------
+
+def load_results(fresh):
+    if fresh or not RESULTS.exists():
+        return {}
+    return {key: Result(**value) for key, value in json.loads(RESULTS.read_text()).items()}
+
+
+def save_results(results):
+    new = RESULTS.with_suffix(".new")
+    new.write_text(json.dumps({key: vars(one) for key, one in results.items()}, indent=0))
+    new.rename(RESULTS)
+
+
+def list_mutants(only):
+    found = []
+    for path in FILES:
+        name = str(path.relative_to(ROOT))
+        if not only or name in only:
+            found += mutate.mutants(name, path.read_text())
+    return found
+
+
+def work(trees, corpus, mutant):
+    tree = trees.get()
+    try:
+        return try_mutant(tree, corpus, mutant)
+    finally:
+        trees.put(tree)
+
+
+def report(chosen, results, explained):
+    states = {}
+    for mutant in chosen:
+        state = "equivalent" if mutant.key in explained else results[mutant.key].state
+        states.setdefault(state, []).append(mutant)
+    for mutant in states.get("survived", []):
+        by = results[mutant.key].by
+        print(f"SURVIVED {mutant}" + (f" ({by})" if by else ""))
+    count = {state: len(found) for state, found in states.items()}
+    print(f"{len(chosen)} mutants: {count.get('killed', 0)} killed, "
+          f"{count.get('survived', 0)} survived, {count.get('equivalent', 0)} explained as "
+          f"equivalent, {count.get('stillborn', 0)} do not compile")
+    return count.get("survived", 0)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--mutants", type=int, default=0, help="how many; 0: all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", action="append", default=[], help="mutants of this file")
+    parser.add_argument("--seconds", type=int, default=0, help="begin no more after these")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier results")
+    parser.add_argument("--list", action="store_true", help="only say which mutants there are")
+    options = parser.parse_args()
+    begin = time.monotonic()
+
+    equivalences = read_equivalences(HERE / "equivalent")
+    everything = list_mutants([])
+    explained = {mutant.key for mutant in everything if explain(equivalences, mutant)}
+    check_stale(equivalences)
+    chosen = list_mutants(options.only)
+    if options.mutants:
+        random.Random(options.seed).shuffle(chosen)
+        chosen = chosen[:options.mutants]
+    chosen.sort(key=lambda mutant: (mutant.file, mutant.start))
+    if options.list:
+        print("\n".join(map(str, chosen)))
+        return 0
+
+    results = load_results(options.fresh)
+    waiting = [mutant for mutant in chosen if mutant.key not in explained and
+               results.get(mutant.key, Result("survived")).state == "survived"]
+    print(f"{len(everything)} mutants, {len(chosen)} chosen (seed {options.seed}), "
+          f"{len(waiting)} to try", flush=True)
+    if waiting:
+        trees = queue.Queue()
+        for number in range(min(options.jobs, len(waiting))):
+            tree = Tree(number)
+            tree.prepare()
+            trees.put(tree)
+            corpus = Corpus(tree) if number == 0 else corpus
+        with concurrent.futures.ThreadPoolExecutor(trees.qsize()) as pool:
+            def one(mutant):
+                if options.seconds and time.monotonic() - begin > options.seconds:
+                    return None
+                return work(trees, corpus, mutant)
+
+            # In this order a file is changed and changed back as seldom as can be.
+            for done, (mutant, result) in enumerate(zip(waiting, pool.map(one, waiting)), 1):
+                if not result:
+                    chosen.remove(mutant)
+                    continue
+                results[mutant.key] = result
+                save_results(results)
+                print(f"{done}/{len(waiting)} {result.state} {result.by} {result.seconds:.1f} s "
+                      f"{mutant}", flush=True)
+    return 1 if report(chosen, results, explained) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
