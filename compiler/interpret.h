@@ -123,6 +123,7 @@ struct outcome {
 	uint16_t port; /* the local port whose server gets the message, 0 where none does */
 	bool binds;    /* the message opens a tcp connection; then binding says which */
 	struct binding binding;
+	bool ends;     /* a live tcp connection: its entry of `pending` is marked */
 	size_t length; /* of the frame afterwards */
 	size_t bytes;  /* counted */
 };

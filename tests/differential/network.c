@@ -330,3 +330,78 @@ void connection_abort(struct connection *connection)
 		*ends[i] = -1;
 	}
 }
+
+/* ---- Servers ---- */
+
+static int listen_on(enum server_kind kind, uint16_t port)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+	const int on = 1, off = 0;
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC,
+			kind == SERVER_MPTCP ? IPPROTO_MPTCP : IPPROTO_TCP);
+	int err;
+
+	if (fd < 0)
+		return kind == SERVER_MPTCP ? -EPROTONOSUPPORT : -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
+	    setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ||
+	    (kind == SERVER_GROUP && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on))) ||
+	    bind(fd, (void *)&any, sizeof(any)) || listen(fd, kind == SERVER_FULL ? 0 : 8)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+/* One connection that is never accepted. */
+static int fill_queue(uint16_t port)
+{
+	struct sockaddr_in to = {
+		.sin_family = AF_INET,
+		.sin_port = htons(port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (void *)&to, sizeof(to))) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+int server_open(enum server_kind kind, uint16_t port, struct server *server)
+{
+	struct server opened = {.kind = kind, .listener = -1, .client = -1};
+
+	if (kind != SERVER_NONE) {
+		opened.listener = listen_on(kind, port);
+		if (opened.listener < 0)
+			return opened.listener;
+	}
+	if (kind == SERVER_FULL) {
+		opened.client = fill_queue(port);
+		if (opened.client < 0) {
+			close(opened.listener);
+			return opened.client;
+		}
+	}
+	*server = opened;
+	return 0;
+}
+
+void server_close(struct server *server)
+{
+	const struct linger now = {.l_onoff = 1};
+
+	if (server->client >= 0) {
+		setsockopt(server->client, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		close(server->client);
+	}
+	if (server->listener >= 0)
+		close(server->listener);
+}

@@ -52,4 +52,23 @@ int connection_finish(struct connection *connection, const struct tuple *tuple, 
 /* Closes what is open, without TIME_WAIT. */
 void connection_abort(struct connection *connection);
 
+/* A server that listens on a port of all addresses, in one of the ways that matter to TC. */
+enum server_kind {
+	SERVER_NONE,
+	SERVER_PLAIN,
+	SERVER_GROUP, /* SO_REUSEPORT */
+	SERVER_MPTCP,
+	SERVER_FULL, /* its accept queue */
+	SERVER_KINDS,
+};
+
+struct server {
+	enum server_kind kind;
+	int listener, client; /* -1: none */
+};
+
+/* Returns 0 or a negative errno: -EPROTONOSUPPORT where the kernel has no such server. */
+int server_open(enum server_kind kind, uint16_t port, struct server *server);
+void server_close(struct server *server);
+
 #endif

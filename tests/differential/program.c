@@ -195,8 +195,18 @@ static int find_pending(struct program *program)
 	MEMBER(tsval);
 	MEMBER(tsecr);
 	MEMBER(delivered);
+	MEMBER(closed);
+	MEMBER(drops);
 #undef MEMBER
 	return err;
+}
+
+/* -1 where there is no such program, or this kernel cannot load it. */
+static int find_tc(const struct bpf_program *program)
+{
+	int fd = program ? bpf_program__fd(program) : -1;
+
+	return fd < 0 ? -1 : fd;
 }
 
 static int find_maps(struct program *program)
@@ -227,6 +237,11 @@ static int find_maps(struct program *program)
 	}
 	program->expected_ports = calloc(1, sizeof(*program->expected_ports));
 	program->xdp = bpf_program__fd(program->object.xdp);
+	program->ingress = find_tc(program->object.ingress);
+	program->egress = find_tc(program->object.egress);
+	program->ingress_counters = program->object.ingress_counters
+					    ? bpf_map__fd(program->object.ingress_counters)
+					    : -1;
 	program->counters = bpf_map__fd(program->object.counters);
 	program->counter_count = bpf_map__max_entries(program->object.counters);
 	program->expected = calloc(program->counter_count, sizeof(*program->expected));
@@ -238,7 +253,8 @@ static uint32_t verified_instructions(int program)
 	struct bpf_prog_info info = {0};
 	uint32_t size = sizeof(info);
 
-	return bpf_obj_get_info_by_fd(program, &info, &size) ? 0 : info.verified_insns;
+	return program < 0 || bpf_obj_get_info_by_fd(program, &info, &size) ? 0
+									    : info.verified_insns;
 }
 
 int program_make(const char *text, size_t size, const struct plan_options *options,
@@ -270,6 +286,9 @@ int program_make(const char *text, size_t size, const struct plan_options *optio
 		return err;
 	}
 	made.instructions = verified_instructions(made.xdp);
+	made.tc_instructions = verified_instructions(made.ingress);
+	if (verified_instructions(made.egress) > made.tc_instructions)
+		made.tc_instructions = verified_instructions(made.egress);
 	*program = made;
 	return 0;
 }
@@ -315,6 +334,24 @@ int program_run(const struct program *program, const struct trial *trial, int in
 	observation->before = clock_now();
 
 	int err = bpf_prog_test_run_opts(program->xdp, &options);
+
+	observation->after = clock_now();
+	if (err)
+		return -errno;
+	observation->action = options.retval;
+	observation->length = options.data_size_out;
+	return 0;
+}
+
+int program_run_tc(int program, const struct trial *trial, struct observation *observation)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = trial->frame,
+		    .data_size_in = (uint32_t)trial->length, .data_out = observation->frame,
+		    .data_size_out = sizeof(observation->frame), .repeat = 1);
+
+	observation->before = clock_now();
+
+	int err = bpf_prog_test_run_opts(program, &options);
 
 	observation->after = clock_now();
 	if (err)
@@ -388,14 +425,14 @@ int program_counter(const struct program *program, const struct outcome *outcome
 	return 0;
 }
 
-int program_counter_read(const struct program *program, uint32_t counter, struct tally *tally)
+static int read_tally(int map, uint32_t counter, struct tally *tally)
 {
 	static struct tally cpus[CPUS_MAX];
 	int count = libbpf_num_possible_cpus();
 
 	if (count < 0 || count > CPUS_MAX)
 		return -EINVAL;
-	if (bpf_map_lookup_elem(program->counters, &counter, cpus))
+	if (bpf_map_lookup_elem(map, &counter, cpus))
 		return -errno;
 	*tally = (struct tally){0};
 	for (int i = 0; i < count; i++) {
@@ -403,6 +440,31 @@ int program_counter_read(const struct program *program, uint32_t counter, struct
 		tally->bytes += cpus[i].bytes;
 	}
 	return 0;
+}
+
+int program_counter_read(const struct program *program, uint32_t counter, struct tally *tally)
+{
+	return read_tally(program->counters, counter, tally);
+}
+
+int program_ingress_counter(const struct program *program, uint32_t listener, const char *reason,
+			    uint32_t *counter)
+{
+	const struct manifest *manifest = &program->object.manifest;
+
+	for (size_t i = 0; i < manifest->ingress_reason_count; i++)
+		if (!strcmp(manifest->ingress_reasons[i], reason)) {
+			*counter =
+				listener * (uint32_t)manifest->ingress_reason_count + (uint32_t)i;
+			return 0;
+		}
+	return -ENOENT;
+}
+
+int program_ingress_counter_read(const struct program *program, uint32_t counter,
+				 struct tally *tally)
+{
+	return read_tally(program->ingress_counters, counter, tally);
 }
 
 /* ---- What the program remembers ---- */
@@ -438,10 +500,24 @@ int program_pending_write(const struct program *program, const struct tuple *tup
 	uint8_t key[KEY_SIZE], value[VALUE_MAX] = {0};
 
 	make_key(tuple, key);
-	put(value, &program->pending_layout.bound_at, memory->bound_at);
-	put(value, &program->pending_layout.isn, memory->binding.isn);
-	put(value, &program->pending_layout.port, memory->port);
-	put(value, &program->pending_layout.delivered, memory->delivered);
+#define MEMBER(name, from) put(value, &program->pending_layout.name, (from)->name)
+	MEMBER(bound_at, memory);
+	MEMBER(port, memory);
+	MEMBER(listener, memory);
+	MEMBER(delivered, memory);
+	MEMBER(closed, memory);
+	MEMBER(drops, memory);
+	MEMBER(isn, &memory->binding);
+	MEMBER(mss, &memory->binding);
+	MEMBER(scaling, &memory->binding);
+	MEMBER(sack, &memory->binding);
+	MEMBER(ecn, &memory->binding);
+	MEMBER(timestamps, &memory->binding);
+	MEMBER(client_scale, &memory->binding);
+	MEMBER(server_scale, &memory->binding);
+	MEMBER(tsval, &memory->binding);
+	MEMBER(tsecr, &memory->binding);
+#undef MEMBER
 	return bpf_map_update_elem(program->pending, key, value, BPF_ANY) ? -errno : 0;
 }
 
@@ -472,6 +548,8 @@ int program_pending_read(const struct program *program, const struct tuple *tupl
 		.port = (uint16_t)get(value, &program->pending_layout.port),
 		.listener = (uint32_t)get(value, &program->pending_layout.listener),
 		.delivered = get(value, &program->pending_layout.delivered),
+		.closed = get(value, &program->pending_layout.closed),
+		.drops = (uint32_t)get(value, &program->pending_layout.drops),
 		.bound_at = get(value, &program->pending_layout.bound_at),
 	};
 	return 0;
@@ -483,6 +561,13 @@ int program_pending_forget(const struct program *program, const struct tuple *tu
 
 	make_key(tuple, key);
 	return bpf_map_delete_elem(program->pending, key) ? -errno : 0;
+}
+
+/* As if another flow had pushed out what is deleted: or the program would not look for it again. */
+static void forget_recent_flows(const struct program *program)
+{
+	if (program->replies)
+		program->replies->flows_added++;
 }
 
 int program_flow_take(const struct program *program, const struct tuple *tuple, uint16_t port,
@@ -498,8 +583,7 @@ int program_flow_take(const struct program *program, const struct tuple *tuple, 
 	if (bpf_map_lookup_elem(program->flows, key, value))
 		return -errno;
 	*other = (uint16_t)get(value, &program->flow_port);
-	/* As if another flow had pushed it out, or the program would not look for it again. */
-	program->replies->flows_added++;
+	forget_recent_flows(program);
 	return bpf_map_delete_elem(program->flows, key) ? -errno : 0;
 }
 
@@ -527,4 +611,10 @@ bool program_map_clear(int map)
 		bpf_map_delete_elem(map, key);
 	}
 	return any;
+}
+
+bool program_flows_clear(const struct program *program)
+{
+	forget_recent_flows(program);
+	return program_map_clear(program->flows);
 }

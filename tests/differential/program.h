@@ -40,22 +40,23 @@ struct program {
 	struct rules rules;
 	struct object object;
 	int xdp, counters;
+	int ingress, egress, ingress_counters;	      /* -1 where there is no such */
 	int pending, flows, bound_ports, reply_ports; /* -1 where the program has no such map */
 	struct {
 		struct extent bound_at, isn, port, mss, listener, client_scale, server_scale,
-			scaling, sack, timestamps, ecn, tsval, tsecr, delivered;
+			scaling, sack, timestamps, ecn, tsval, tsecr, delivered, closed, drops;
 	} pending_layout;
 	struct extent flow_port;
 	struct replies *replies; /* the value of reply_ports, mapped, or NULL */
 	uint32_t counter_count;
 	struct tally *expected; /* of every counter, by what the interpreter said so far */
 	struct ports *expected_ports;
-	uint32_t instructions; /* that the verifier went through */
+	uint32_t instructions, tc_instructions; /* that the verifier went through, at most */
 };
 
 /* What the kernel made of a frame. */
 struct observation {
-	uint32_t action; /* enum xdp_action */
+	uint32_t action; /* enum xdp_action, or TC's */
 	size_t length;
 	uint64_t before, after; /* CLOCK_MONOTONIC, ns: the program ran between */
 	uint8_t frame[FRAME_MAX + ANSWER_MAX];
@@ -77,12 +78,21 @@ void program_free(struct program *program);
 int program_run(const struct program *program, const struct trial *trial, int interface,
 		struct observation *observation);
 
+/* The same with a TC program, by its descriptor. */
+int program_run_tc(int program, const struct trial *trial, struct observation *observation);
+
 /* Whether this kernel lets a test say how much of a frame is in its first buffer. */
 bool kernel_splits_frames(void);
 
 /* The counter of an outcome, or -ENOENT. */
 int program_counter(const struct program *program, const struct outcome *outcome,
 		    uint32_t *counter);
+
+/* The hand-over's counter of a listener for a reason, and its tally. */
+int program_ingress_counter(const struct program *program, uint32_t listener, const char *reason,
+			    uint32_t *counter);
+int program_ingress_counter_read(const struct program *program, uint32_t counter,
+				 struct tally *tally);
 int program_counter_read(const struct program *program, uint32_t counter, struct tally *tally);
 
 /* What the program remembers of a tcp connection. All return 0 or a negative errno. */
@@ -90,7 +100,8 @@ struct memory {
 	struct binding binding;
 	uint16_t port;
 	uint32_t listener;
-	bool delivered;
+	bool delivered, closed;
+	uint32_t drops;
 	uint64_t bound_at;
 };
 
@@ -109,5 +120,6 @@ int program_ports_read(const struct program *program, struct ports *ports);
 
 /* Deletes all entries of a map. Returns whether there were any. */
 bool program_map_clear(int map);
+bool program_flows_clear(const struct program *program);
 
 #endif

@@ -19,11 +19,17 @@
 #include "rule_file.h"
 #include "session.h"
 #include "shrink.h"
+#include "tc.h"
 #include "traffic.h"
 
 enum {
 	LINES_SHOWN = 60,
 	CONNECTION_FRAMES = 24,
+	TALKS = 4, /* of a rule file, and frames of each */
+	TALK_FRAMES = 24,
+	HAND_OVERS = 8,
+	HAND_OVER_FRAMES = 12,
+	MS = 1000000,
 	HEADERS = 110, /* bytes of a frame that a sweep varies */
 };
 
@@ -279,9 +285,9 @@ static void try_every_route(struct session *session)
 		for (size_t j = 0; j < rules->listeners[i].route_count && !session->failed; j++) {
 			struct traffic traffic = now(session);
 
-			check_libcrypto(session,
-					trial_draw_message(&traffic, &rules->listeners[i],
-							   &rules->listeners[i].routes[j], &trial));
+			check_libcrypto(session, trial_draw_message(&traffic, &rules->listeners[i],
+								    &rules->listeners[i].routes[j],
+								    0, NULL, &trial));
 			try(session, 0, &trial);
 		}
 }
@@ -348,6 +354,214 @@ static void try_connection(struct session *session)
 	connection_abort(&connection);
 }
 
+/* ---- Trying TC ---- */
+
+static void count_tc(struct session *session, const char *name)
+{
+	session->tasks->frames++;
+	count_outcomes(session->tasks, name ? name : "tc: next", 1);
+}
+
+static void fail_tc(struct session *session, const char *program, const struct trial *trial,
+		    const struct difference *difference)
+{
+	char *report;
+	size_t size;
+	FILE *out = open_report(session, &report, &size);
+
+	fprintf(out, "%s: %s\nframe (%zu bytes):\n", program, difference->text, trial->length);
+	for (size_t i = 0; i < trial->length; i++)
+		fprintf(out, "%02x%s", trial->frame[i],
+			i % 32 == 31 || i + 1 == trial->length ? "\n" : "");
+	print_rules(session->text, out);
+	fclose(out);
+	publish(report, size);
+	session->failed = true;
+	session->tasks->failures++;
+}
+
+static bool is_group(const struct trial *trial)
+{
+	return trial->frame[0] & 1;
+}
+
+/* Sends messages of one client through XDP, and keeps what is noted of them. */
+static int start_talk(struct session *session, const struct listener *listener, struct talk *talk)
+{
+	static struct trial trial;
+	size_t messages = random_between(&session->random, 1, 4);
+
+	*talk = (struct talk){.listen = listener->port};
+	for (size_t i = 0; i < messages; i++) {
+		struct traffic traffic = now(session);
+		const struct route *route =
+			&listener->routes[random_below(&session->random, listener->route_count)];
+		struct outcome outcome;
+		int err = trial_draw_message(&traffic, listener, route, PROTOCOL_UDP,
+					     i ? &talk->tuple : NULL, &trial);
+
+		if (!err)
+			err = trial_check_quietly(&session->program, &session->host, &trial,
+						  &outcome);
+		if (err)
+			return err;
+		if (!i)
+			talk->tuple = trial.tuple;
+		if (outcome.port && outcome.port != listener->port && !is_group(&trial) &&
+		    listener->replies == REPLIES_TRACKED)
+			talk_note(talk, outcome.port);
+	}
+	return 0;
+}
+
+static uint16_t draw_backend(struct session *session, const struct listener *listener,
+			     const struct talk *talk)
+{
+	struct random *random = &session->random;
+
+	if (talk->count && random_chance(random, 80))
+		return talk->backends[random_below(random, talk->count)];
+	return listener->routes[random_below(random, listener->route_count)].port;
+}
+
+static int try_talk_frame(struct session *session, const struct listener *listener,
+			  struct talk *talk, struct trial *trial, struct difference *difference)
+{
+	struct random *random = &session->random;
+	struct traffic traffic = now(session);
+	uint16_t backend = draw_backend(session, listener, talk);
+	unsigned kind = (unsigned)random_below(random, 100);
+	struct tuple tuple = talk->tuple;
+
+	if (random_chance(random, 5)) /* of a client that nobody knows */
+		tuple.source_port[0] ^= 1;
+	if (kind < 50) {
+		trial_draw_reply(&traffic, &tuple, backend, talk->listen, trial);
+	} else if (kind < 75) {
+		tuple.destination_port[0] = (uint8_t)(backend >> 8);
+		tuple.destination_port[1] = (uint8_t)backend;
+		trial_draw_error(&traffic, &tuple, true, talk->listen, trial);
+	} else {
+		trial_draw_error(&traffic, &tuple, false, talk->last, trial);
+	}
+	if (session->program.ingress >= 0 && (kind >= 75 || random_chance(random, 10)))
+		return tc_check_ingress(&session->program, talk, trial, difference);
+	return tc_check_egress(&session->program, talk, trial, difference);
+}
+
+static void try_talk(struct session *session)
+{
+	static struct trial trial;
+	const struct listener *listener = draw_listener(session);
+	struct difference difference;
+	struct talk talk;
+	int err;
+
+	if (session->program.egress < 0 || !(listener->protocols & PROTOCOL_UDP) ||
+	    listener->replies == REPLIES_NONE || session->failed)
+		return;
+	err = start_talk(session, listener, &talk);
+	for (int i = 0; i < TALK_FRAMES && !err && !session->failed; i++) {
+		err = try_talk_frame(session, listener, &talk, &trial, &difference);
+		if (err)
+			break;
+		count_tc(session, tc_last_reason());
+		if (difference.text[0])
+			fail_tc(session, "replies and errors", &trial, &difference);
+	}
+	if (err)
+		fail(session, strerror(-err));
+	program_flows_clear(&session->program);
+}
+
+static void draw_memory(struct session *session, const struct listener *listener,
+			struct hand_over *hand_over)
+{
+	struct random *random = &session->random;
+	uint64_t age = random_chance(random, 60) ? random_below(random, 60) * MS
+						 : random_between(random, 400, 100000) * MS;
+
+	hand_over->known = random_chance(random, 90);
+	hand_over->memory = (struct memory){
+		.binding = {.isn = (uint32_t)random_u64(random), .mss = 1460},
+		.port = listener->routes[random_below(random, listener->route_count)].port,
+		.listener = (uint32_t)(listener - session->program.rules.listeners),
+		.delivered = random_chance(random, 50),
+		.closed = random_chance(random, 20),
+		.drops = random_chance(random, 40),
+		.bound_at = clock_now() - age,
+	};
+}
+
+/* A server that listens, or none where its port is taken or the kernel has no such server. */
+static void open_server(struct session *session, struct hand_over *hand_over, struct server *server)
+{
+	enum server_kind kind = (enum server_kind)random_below(&session->random, SERVER_KINDS);
+
+	if (server_open(kind, hand_over->memory.port, server) &&
+	    server_open(SERVER_NONE, hand_over->memory.port, server))
+		abort();
+	hand_over->server = server->kind;
+}
+
+static int try_segments(struct session *session, struct hand_over *hand_over)
+{
+	static struct trial trial;
+	struct difference difference;
+	int err = 0;
+
+	for (int i = 0; i < HAND_OVER_FRAMES && !err && !session->failed; i++) {
+		struct traffic traffic = now(session);
+
+		trial_draw_segment(&traffic, &hand_over->tuple, hand_over->memory.binding.isn,
+				   &trial);
+		err = tc_check_hand_over(&session->program, hand_over, &trial, &difference);
+		if (err)
+			break;
+		count_tc(session, tc_last_reason());
+		if (difference.text[0])
+			fail_tc(session, "hand-over", &trial, &difference);
+	}
+	return err;
+}
+
+static void try_hand_over(struct session *session)
+{
+	struct traffic traffic = now(session);
+	const struct listener *listener = draw_listener(session);
+	struct connection connection = {-1, -1};
+	struct hand_over hand_over = {
+		.tuple.family = random_chance(&session->random, 50) ? 4 : 6,
+		.tuple.destination_port = {(uint8_t)(listener->port >> 8), (uint8_t)listener->port},
+	};
+	struct tuple *tuple = &hand_over.tuple;
+	struct situation unused;
+	struct server server;
+	int err = 0;
+
+	if (session->program.ingress < 0 || !(listener->protocols & PROTOCOL_TCP) ||
+	    !listener_has_family(&traffic, listener, tuple->family) || session->failed)
+		return;
+	address_draw(&traffic, listener, tuple->family, tuple->destination);
+	network_client(&session->random, WAY_SENDER, tuple->family, tuple->source, &unused);
+	random_fill(&session->random, tuple->source_port, 2);
+	draw_memory(session, listener, &hand_over);
+	hand_over.connected =
+		random_chance(&session->random, 25) && !connection_open(tuple, false, &connection);
+	open_server(session, &hand_over, &server);
+	if (hand_over.known)
+		err = program_pending_write(&session->program, tuple, &hand_over.memory);
+	if (!err)
+		err = try_segments(session, &hand_over);
+	if (err)
+		fail(session, strerror(-err));
+	server_close(&server);
+	connection_abort(&connection);
+	program_map_clear(session->program.pending);
+}
+
+/* ---- All of it ---- */
+
 static void try_all(struct session *session)
 {
 	static struct trial trial;
@@ -359,6 +573,10 @@ static void try_all(struct session *session)
 	for (int i = 0; i < 3; i++)
 		try_ways_back(session);
 	try_every_route(session);
+	for (int i = 0; i < TALKS; i++)
+		try_talk(session);
+	for (int i = 0; i < HAND_OVERS; i++)
+		try_hand_over(session);
 	if (random_chance(&session->random, 30))
 		try_sweep(session,
 			  random_chance(&session->random, 50) ? PROTOCOL_TCP : PROTOCOL_UDP,

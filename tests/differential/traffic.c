@@ -54,9 +54,12 @@ struct packet {
 		CHECKSUM_RIGHT,
 		CHECKSUM_NONE,
 		CHECKSUM_WRONG,
-		CHECKSUM_TURNS_ZERO, /* by the readdressing to `likely_port` */
+		CHECKSUM_TURNS_ZERO, /* when `likely_port` takes the place of `former_port` */
+		CHECKSUM_PSEUDO,     /* left to the network card */
 	} checksum;
-	uint16_t likely_port;
+	uint16_t former_port, likely_port;
+	bool icmp; /* an error; the payload is what it quotes */
+	uint8_t icmp_type;
 	/* TCP */
 	uint32_t seq, ack;
 	uint8_t flags;
@@ -199,7 +202,7 @@ void address_draw(const struct traffic *traffic, const struct listener *listener
 	}
 }
 
-static void draw_client(struct random *random, uint8_t family, uint8_t *address)
+void client_draw(struct random *random, uint8_t family, uint8_t address[16])
 {
 	random_fill(random, address, address_length(family));
 	if (random_chance(random, 88)) {
@@ -583,14 +586,20 @@ static uint16_t fold(uint32_t sum)
 	return (uint16_t)sum;
 }
 
-static uint16_t transport_checksum(const struct packet *packet, const uint8_t *transport,
-				   size_t length)
+static uint16_t pseudo_checksum(const struct packet *packet, size_t length)
 {
 	uint32_t sum = packet->protocol + (uint32_t)length;
 
 	sum = sum_bytes(sum, packet->tuple.source, 16);
-	sum = sum_bytes(sum, packet->tuple.destination, 16);
-	return (uint16_t)~fold(fold(sum) + fold(sum_bytes(0, transport, length)));
+	return (uint16_t)~fold(sum_bytes(sum, packet->tuple.destination, 16));
+}
+
+static uint16_t transport_checksum(const struct packet *packet, const uint8_t *transport,
+				   size_t length)
+{
+	uint16_t pseudo = (uint16_t)~pseudo_checksum(packet, length);
+
+	return (uint16_t)~fold(pseudo + fold(sum_bytes(0, transport, length)));
 }
 
 static size_t write_ethernet(const struct packet *packet, uint8_t *frame)
@@ -678,8 +687,10 @@ static void write_udp(const struct packet *packet, uint8_t *udp)
 		break;
 	case CHECKSUM_TURNS_ZERO:
 		/* ~checksum + ~from + to = 0xffff */
-		checksum = (uint16_t)~fold(get16(packet->tuple.destination_port) +
-					   (uint16_t)~packet->likely_port);
+		checksum = (uint16_t)~fold(packet->former_port + (uint16_t)~packet->likely_port);
+		break;
+	case CHECKSUM_PSEUDO:
+		break;
 	}
 	put16(udp + 6, checksum);
 }
@@ -698,8 +709,21 @@ static void write_tcp(const struct packet *packet, uint8_t *tcp)
 	memcpy(tcp + header, packet->payload, packet->payload_length);
 	if (packet->checksum == CHECKSUM_RIGHT)
 		put16(tcp + 16, transport_checksum(packet, tcp, header + packet->payload_length));
+	else if (packet->checksum == CHECKSUM_PSEUDO)
+		put16(tcp + 16, ~pseudo_checksum(packet, header + packet->payload_length));
 	else
 		put16(tcp + 16, get16(packet->tuple.source_port) * 40503u);
+}
+
+static void write_icmp(const struct packet *packet, uint8_t *icmp)
+{
+	memset(icmp, 0, 8);
+	icmp[0] = packet->icmp_type;
+	memcpy(icmp + 8, packet->payload, packet->payload_length);
+	if (packet->checksum == CHECKSUM_RIGHT)
+		put16(icmp + 2, transport_checksum(packet, icmp, 8 + packet->payload_length));
+	else
+		put16(icmp + 2, get16(packet->payload) * 40503u);
 }
 
 static void write_frame(const struct packet *packet, struct trial *trial)
@@ -707,18 +731,22 @@ static void write_frame(const struct packet *packet, struct trial *trial)
 	size_t length = packet->payload_length + 8;
 	uint8_t *at = trial->frame;
 
-	if (packet->protocol == 6)
+	if (packet->protocol == 6 && !packet->icmp)
 		length = 20 + packet->options_length + packet->payload_length;
 	at += write_ethernet(packet, at);
 	at += packet->tuple.family == 4 ? write_ipv4(packet, at, length)
 					: write_ipv6(packet, at, length);
 	trial->transport = (size_t)(at - trial->frame);
-	memcpy(at, packet->tuple.source_port, 2);
-	memcpy(at + 2, packet->tuple.destination_port, 2);
-	if (packet->protocol == 6)
-		write_tcp(packet, at);
-	else
-		write_udp(packet, at);
+	if (packet->icmp) {
+		write_icmp(packet, at);
+	} else {
+		memcpy(at, packet->tuple.source_port, 2);
+		memcpy(at + 2, packet->tuple.destination_port, 2);
+		if (packet->protocol == 6)
+			write_tcp(packet, at);
+		else
+			write_udp(packet, at);
+	}
 	at += length;
 	memset(at, 0, packet->padding);
 	trial->length = (size_t)(at - trial->frame) + packet->padding;
@@ -889,9 +917,10 @@ static void start(const struct traffic *traffic, const struct listener *listener
 	packet->protocol = protocol == PROTOCOL_TCP ? 6 : 17;
 	packet->tuple.family = family;
 	address_draw(traffic, listener, family, packet->tuple.destination);
-	draw_client(random, family, packet->tuple.source);
+	client_draw(random, family, packet->tuple.source);
 	random_fill(random, packet->tuple.source_port, 2);
 	set_port(packet, listener->port);
+	packet->former_port = listener->port;
 }
 
 static enum protocol draw_protocol(struct random *random, const struct listener *listener)
@@ -999,13 +1028,17 @@ int trial_draw_plain(const struct traffic *traffic, const struct listener *liste
 }
 
 int trial_draw_message(const struct traffic *traffic, const struct listener *listener,
-		       const struct route *route, struct trial *trial)
+		       const struct route *route, unsigned protocol, const struct tuple *tuple,
+		       struct trial *trial)
 {
 	static struct packet packet;
 	struct random *random = traffic->random;
 
-	start(traffic, listener, draw_protocol(random, listener), draw_family(traffic, listener),
-	      &packet);
+	start(traffic, listener,
+	      protocol ? (enum protocol)protocol : draw_protocol(random, listener),
+	      tuple ? tuple->family : draw_family(traffic, listener), &packet);
+	if (tuple)
+		packet.tuple = *tuple;
 	packet.payload_length =
 		listener->length_min < PAYLOAD_SENT_MAX ? listener->length_min : PAYLOAD_SENT_MAX;
 	memset(packet.payload, 0, listener->length_min);
@@ -1050,4 +1083,142 @@ int trial_draw_connection(const struct traffic *traffic, const struct listener *
 	trial->situation.socket = situation->socket;
 	write_frame(&packet, trial);
 	return 0;
+}
+
+/* ---- Behind XDP ---- */
+
+static struct tuple turn_around(const struct tuple *tuple)
+{
+	struct tuple turned = {.family = tuple->family};
+
+	memcpy(turned.source, tuple->destination, 16);
+	memcpy(turned.destination, tuple->source, 16);
+	memcpy(turned.source_port, tuple->destination_port, 2);
+	memcpy(turned.destination_port, tuple->source_port, 2);
+	return turned;
+}
+
+static void start_between(struct random *random, const struct tuple *tuple, uint8_t protocol,
+			  struct packet *packet)
+{
+	memset(packet, 0, offsetof(struct packet, payload));
+	random_fill(random, packet->to, 6);
+	memcpy(packet->from, OUR_MAC, 6);
+	packet->ethertype = tuple->family == 4 ? 0x0800 : 0x86dd;
+	packet->version = tuple->family;
+	packet->ttl = 64;
+	packet->protocol = protocol;
+	packet->tuple = *tuple;
+}
+
+static void draw_bytes(struct random *random, struct packet *packet)
+{
+	packet->payload_length = random_below(random, random_chance(random, 90) ? 80 : 1400);
+	random_fill(random, packet->payload, packet->payload_length);
+}
+
+/* Mostly as it should be. */
+static void finish_between(struct random *random, struct packet *packet, struct trial *trial)
+{
+	if (random_chance(random, 15))
+		spoil(random, packet);
+	trial_clear(trial);
+	write_frame(packet, trial);
+	if (trial->length < FRAME_MIN_TC)
+		memset(trial->frame + trial->length, 0, FRAME_MIN_TC - trial->length);
+	if (random_chance(random, 6))
+		damage(random, trial);
+	if (random_chance(random, 8))
+		truncate(random, trial);
+	if (trial->length < FRAME_MIN_TC)
+		trial->length = FRAME_MIN_TC;
+}
+
+void trial_draw_reply(const struct traffic *traffic, const struct tuple *tuple, uint16_t backend,
+		      uint16_t listen, struct trial *trial)
+{
+	static struct packet packet;
+	struct random *random = traffic->random;
+	struct tuple turned = turn_around(tuple);
+
+	put16(turned.source_port, backend);
+	start_between(random, &turned, 17, &packet);
+	packet.former_port = backend;
+	packet.likely_port = listen;
+	draw_bytes(random, &packet);
+	draw_variety(random, &packet);
+	finish_between(random, &packet, trial);
+}
+
+static uint8_t draw_error_type(struct random *random, uint8_t family)
+{
+	static const uint8_t ipv4[] = {3, 3, 3, 11, 12, 0, 2, 4, 5, 8, 10, 13, 255};
+	static const uint8_t ipv6[] = {1, 1, 1, 2, 3, 4, 0, 5, 128, 129, 255};
+
+	return family == 4 ? RANDOM_OF(random, ipv4) : RANDOM_OF(random, ipv6);
+}
+
+/* The datagram that an error is about, from its IP header on, as much of it as is quoted. */
+static size_t draw_quote(struct random *random, const struct tuple *tuple, uint16_t former,
+			 uint16_t likely, uint8_t *quote)
+{
+	static struct packet packet;
+	static struct trial trial;
+
+	start_between(random, tuple, 17, &packet);
+	packet.former_port = former;
+	packet.likely_port = likely;
+	draw_bytes(random, &packet);
+	draw_variety(random, &packet);
+	packet.vlan_count = 0;
+	if (random_chance(random, 15))
+		spoil(random, &packet);
+	trial_clear(&trial);
+	write_frame(&packet, &trial);
+
+	size_t header = 14 + 4 * (size_t)packet.vlan_count, length = trial.length - header;
+
+	if (random_chance(random, 40)) /* IP header and eight bytes (RFC 792) */
+		length = trial.transport + 8 - header;
+	else if (random_chance(random, 20))
+		length = random_below(random, length + 1);
+	memcpy(quote, trial.frame + header, length);
+	return length;
+}
+
+void trial_draw_error(const struct traffic *traffic, const struct tuple *tuple, bool outwards,
+		      uint16_t turned, struct trial *trial)
+{
+	static struct packet packet;
+	struct random *random = traffic->random;
+	struct tuple reply = turn_around(tuple);
+	uint16_t port = (uint16_t)get16(tuple->destination_port);
+
+	start_between(random, outwards ? &reply : tuple, tuple->family == 4 ? 1 : 58, &packet);
+	packet.icmp = true;
+	packet.icmp_type = draw_error_type(random, tuple->family);
+	packet.payload_length =
+		draw_quote(random, outwards ? tuple : &reply, port, turned, packet.payload);
+	draw_variety(random, &packet);
+	finish_between(random, &packet, trial);
+}
+
+void trial_draw_segment(const struct traffic *traffic, const struct tuple *tuple, uint32_t isn,
+			struct trial *trial)
+{
+	static struct packet packet;
+	static const uint8_t flags[] = {ACK,	   ACK, ACK, ACK | PSH, ACK | PSH,
+					ACK | FIN, SYN, RST, ACK | RST, SYN | ACK};
+	struct random *random = traffic->random;
+
+	start_between(random, tuple, 6, &packet);
+	packet.seq = isn + (random_chance(random, 75) ? 1 : (uint32_t)random_below(random, 4));
+	packet.ack = (uint32_t)random_u64(random);
+	packet.flags = RANDOM_OF(random, flags);
+	draw_options(random, false, &packet);
+	draw_bytes(random, &packet);
+	draw_variety(random, &packet);
+	if (random_chance(random, 20))
+		packet.checksum = CHECKSUM_PSEUDO;
+	finish_between(random, &packet, trial);
 }

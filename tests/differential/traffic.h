@@ -13,7 +13,8 @@
 #include "random.h"
 
 enum {
-	FRAME_MIN = 14, /* the kernel tests nothing shorter */
+	FRAME_MIN = 14,		/* the kernel tests nothing shorter */
+	FRAME_MIN_TC = 14 + 40, /* with an IPv6 header */
 	FRAME_MAX = 66000,
 };
 
@@ -63,14 +64,36 @@ int trial_draw_routed(const struct traffic *traffic, const struct listener *list
 int trial_draw_plain(const struct traffic *traffic, const struct listener *listener,
 		     enum protocol protocol, uint8_t family, struct trial *trial);
 
-/* A message with a tag of the route, everything else as it should be. */
+/*
+ * A message with a tag of the route, everything else as it should be; by one protocol or by any
+ * (0), between the two ends of a tuple or of a new one (NULL).
+ */
 int trial_draw_message(const struct traffic *traffic, const struct listener *listener,
-		       const struct route *route, struct trial *trial);
+		       const struct route *route, unsigned protocol, const struct tuple *tuple,
+		       struct trial *trial);
 
 /* Any tcp segment between the two ends of a connection that the kernel knows. */
 int trial_draw_connection(const struct traffic *traffic, const struct listener *listener,
 			  const struct tuple *tuple, const struct situation *situation,
 			  struct trial *trial);
+
+/* A datagram from a backend port to the client of a tuple, or nearly so. */
+void trial_draw_reply(const struct traffic *traffic, const struct tuple *tuple, uint16_t backend,
+		      uint16_t listen, struct trial *trial);
+
+/*
+ * An ICMP error about a datagram, or nearly so. Outwards, the host tells the client of the tuple
+ * about a message to the tuple's port; inwards, it hears about a reply that left from there.
+ */
+void trial_draw_error(const struct traffic *traffic, const struct tuple *tuple, bool outwards,
+		      uint16_t turned, struct trial *trial);
+
+/* A segment of the tuple, the first one behind that ISN or another, as TC meets it. */
+void trial_draw_segment(const struct traffic *traffic, const struct tuple *tuple, uint32_t isn,
+			struct trial *trial);
+
+/* A client's address, most often a possible one. */
+void client_draw(struct random *random, uint8_t family, uint8_t address[16]);
 
 /* Whether the listener has packets of a family, and a random address of its. */
 bool listener_has_family(const struct traffic *traffic, const struct listener *listener,
