@@ -8,6 +8,7 @@
 #   make lint       warnings of gcc and clang, format, templates on their own
 #   make sanitize   the unit and command line tests under AddressSanitizer and UBSan
 #   make fuzz       libFuzzer without end on rule files, manifests and objects
+#   make attack     floods at full speed against a thousand ordinary clients
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make deps       the Debian or Ubuntu packages that all of this needs
 #
@@ -129,6 +130,18 @@ fuzzers:
 # Each target without end, beside each other, until Ctrl-C or until one finds something.
 fuzz: fuzzers all
 	$(PYTHON) -B tests/fuzz/fuzz.py
+
+# ---- attacks ----------------------------------------------------------------------------------------
+
+$(BUILD)/tests/flood: tests/attack/flood.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $< -o $@
+
+tests: $(BUILD)/tests/flood
+
+.PHONY: attack
+attack: tests
+	$(SUDO) MPLEX_ATTACK=full $(PYTHON) -m pytest -s tests/attack
 
 # The same random rule files each time; another seed finds other faults.
 MPLEX_SEED ?= 20261123
