@@ -120,7 +120,8 @@ static void look_elsewhere(const struct namespace *namespace, const struct serve
 	if (!ports_count(&there))
 		return;
 	*missing = select_ports(missing, &there, false);
-	found(findings, "server", VERDICT_PROBLEM,
+	/* It may be somebody else's. */
+	found(findings, "server", VERDICT_WARNING,
 	      "nobody serves %s %s here, but in another network namespace, that of %s, somebody "
 	      "does, and mplex does not find servers there: start it in this namespace (a container: "
 	      "with the host's network)",

@@ -273,7 +273,12 @@ def test_addresses(own_network):
 
 # ---- servers and clients --------------------------------------------------------------------------
 
+# Ports that nobody on this machine is likely to serve in another namespace.
+ONE, OTHER = 47311, 47312
+
+
 def servers_found(namespace, listener=BOTH):
+    listener = {"ports": [ONE, OTHER]} | listener
     return Doctor(namespace, objects.build(objects.manifest(listener)))
 
 
@@ -281,57 +286,57 @@ def test_servers(network):
     server = network.server
     found = servers_found(server)
     assert found.verdicts("server") == ["warning", "warning"]
-    with Servers(server, [5001], (TcpServer,)), Servers(server, [5002], (UdpServer,)):
+    with Servers(server, [ONE], (TcpServer,)), Servers(server, [OTHER], (UdpServer,)):
         tcp_found, udp_found = (
             [one for one in servers_found(server)["server"] if kind in one["text"]]
             for kind in ("tcp", "udp"))
     assert [(one["verdict"], port in one["text"]) for one, port in
-            zip(tcp_found, ("port 5001", "port 5002"))] == [("ok", True), ("warning", True)]
+            zip(tcp_found, (f"port {ONE}", f"port {OTHER}"))] == [("ok", True), ("warning", True)]
     assert [(one["verdict"], port in one["text"]) for one, port in
-            zip(udp_found, ("port 5002", "port 5001"))] == [("ok", True), ("warning", True)]
-    with Servers(server, [5001, 5002]):
+            zip(udp_found, (f"port {OTHER}", f"port {ONE}"))] == [("ok", True), ("warning", True)]
+    with Servers(server, [ONE, OTHER]):
         assert servers_found(server).verdicts("server") == ["ok", "ok"]
 
 
 @pytest.mark.parametrize("version, address", [(4, "127.0.0.1"), (6, "::1")])
 def test_server_on_loopback(network, version, address):
-    with TcpServer(network.server, version, 5001, address=address), \
-            TcpServer(network.server, 6, 5002, dual=True):
+    with TcpServer(network.server, version, ONE, address=address), \
+            TcpServer(network.server, 6, OTHER, dual=True):
         found = servers_found(network.server, objects.TCP)
-    found.one("server", "problem", "port 5001 listen on loopback")
-    found.one("server", "ok", "port 5002")
+    found.one("server", "problem", f"port {ONE} listen on loopback")
+    found.one("server", "ok", f"port {OTHER}")
 
 
 def test_server_elsewhere(network):
     other = Namespace()
     try:
-        child = other.spawn(["nc", "-l", "-k", "-p", "5002"], stdin=subprocess.DEVNULL)
-        assert wait_until(lambda: ":5002" in other.run("ss -Htln"))
-        with TcpServer(network.server, 4, 5001):
+        child = other.spawn(["nc", "-l", "-k", "-p", str(OTHER)], stdin=subprocess.DEVNULL)
+        assert wait_until(lambda: f":{OTHER}" in other.run("ss -Htln"))
+        with TcpServer(network.server, 4, ONE):
             found = servers_found(network.server, objects.TCP)
-        found.one("server", "problem", "port 5002", "another network namespace",
+        found.one("server", "warning", f"port {OTHER}", "another network namespace",
                   f"process {child.pid}")
-        found.one("server", "ok", "port 5001")
+        found.one("server", "ok", f"port {ONE}")
     finally:
         other.close()
 
 
 def test_mptcp(network):
     try:
-        server = TcpServer(network.server, 4, 5001, protocol=IPPROTO_MPTCP)
+        server = TcpServer(network.server, 4, ONE, protocol=IPPROTO_MPTCP)
     except OSError:
         pytest.skip("needs MPTCP in the kernel")
-    with server, TcpServer(network.server, 4, 5002):
-        finding = servers_found(network.server, objects.TCP).one("mptcp", "problem", "port 5001")
-    assert "5002" not in finding["text"]
+    with server, TcpServer(network.server, 4, OTHER):
+        finding = servers_found(network.server, objects.TCP).one("mptcp", "problem", f"port {ONE}")
+    assert str(OTHER) not in finding["text"]
     follow(network.server, finding)
     with pytest.raises(OSError):
-        TcpServer(network.server, 4, 5001, protocol=IPPROTO_MPTCP)
+        TcpServer(network.server, 4, ONE, protocol=IPPROTO_MPTCP)
     network.server.sysctl("net.mptcp.enabled", 1)
 
 
 def test_server_on_the_listen_port(network):
-    passing = objects.TCP | {"ports": [5000, 5001, 5002]}
+    passing = objects.TCP | {"ports": [5000, ONE, OTHER]}
     with TcpServer(network.server, 4, 5000):
         servers_found(network.server, objects.TCP).one("taken", "warning", "port 5000")
         assert "taken" not in servers_found(network.server, passing)
