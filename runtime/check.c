@@ -61,7 +61,7 @@ static const char *kfunc_since(const char *name)
 	return !strcmp(name, "bpf_sk_assign_tcp_reqsk") ? "6.8" : NULL;
 }
 
-static void look_at_kfunc(const struct object *object, const char *name, struct findings *findings)
+static void look_at_kfunc(const char *path, const char *name, struct findings *findings)
 {
 	const char *since = kfunc_since(name);
 
@@ -72,28 +72,28 @@ static void look_at_kfunc(const struct object *object, const char *name, struct 
 		found(findings, "kfunc", VERDICT_PROBLEM,
 		      "%s needs a kernel that describes its types, and this one (%s) has no "
 		      "/sys/kernel/btf/vmlinux: use a kernel with CONFIG_DEBUG_INFO_BTF",
-		      object->path, kernel_release());
+		      path, kernel_release());
 	else if (since)
 		found(findings, "kfunc", VERDICT_PROBLEM,
 		      "%s serves tcp, which needs Linux %s or later (the kernel function %s), and "
 		      "this is %s: use a newer kernel, or a rule file with udp alone",
-		      object->path, since, name, kernel_release());
+		      path, since, name, kernel_release());
 	else
 		found(findings, "kfunc", VERDICT_PROBLEM,
 		      "%s needs the kernel function %s, which this kernel (%s) does not have: use "
 		      "a newer kernel",
-		      object->path, name, kernel_release());
+		      path, name, kernel_release());
 }
 
 void check_kfuncs(const struct subject *subject, struct findings *findings)
 {
-	const struct manifest *manifest = &subject->object->manifest;
+	const struct manifest *manifest = subject->manifest;
 
 	for (size_t i = 0; i < manifest->kfunc_count; i++)
-		look_at_kfunc(subject->object, manifest->kfuncs[i], findings);
+		look_at_kfunc(subject->path, manifest->kfuncs[i], findings);
 }
 
-static void look_at_sysctl(const struct object *object, const struct manifest_sysctl *sysctl,
+static void look_at_sysctl(const char *object, const struct manifest_sysctl *sysctl,
 			   struct findings *findings)
 {
 	char path[256];
@@ -112,7 +112,7 @@ static void look_at_sysctl(const struct object *object, const struct manifest_sy
 	} else if (value < sysctl->min) {
 		found(findings, "sysctl", VERDICT_PROBLEM,
 		      "the sysctl %s is %lld and %s needs at least %lld", sysctl->name,
-		      (long long)value, object->path, (long long)sysctl->min);
+		      (long long)value, object, (long long)sysctl->min);
 		mended_by(findings, "sysctl -w %s=%lld", sysctl->name, (long long)sysctl->min);
 	} else {
 		found(findings, "sysctl", VERDICT_OK, "%s is %lld", sysctl->name, (long long)value);
@@ -121,10 +121,10 @@ static void look_at_sysctl(const struct object *object, const struct manifest_sy
 
 void check_sysctls(const struct subject *subject, struct findings *findings)
 {
-	const struct manifest *manifest = &subject->object->manifest;
+	const struct manifest *manifest = subject->manifest;
 
 	for (size_t i = 0; i < manifest->sysctl_count; i++)
-		look_at_sysctl(subject->object, &manifest->sysctls[i], findings);
+		look_at_sysctl(subject->path, &manifest->sysctls[i], findings);
 }
 
 /* The id of the link that holds an XDP program on an interface, or 0. */
@@ -202,14 +202,14 @@ void check_vlan(const struct subject *subject, struct findings *findings)
 
 	above = host_vlan_above(interface, vlan);
 	/* Only tcp answers; what is passed on keeps its tag. */
-	if (subject->object && !manifest_has(&subject->object->manifest, MANIFEST_TCP)) {
+	if (subject->manifest && !manifest_has(subject->manifest, MANIFEST_TCP)) {
 		found(findings, "vlan", VERDICT_OK, "the rules answer nothing, so tags stay");
 	} else if (!above || !stripped) {
 		found(findings, "vlan", VERDICT_OK, "%s has %s VLAN device above it and %s tags",
 		      interface->name, above ? "a" : "no",
 		      stripped ? "takes off" : "leaves XDP their");
 	} else {
-		found(findings, "vlan", subject->object ? VERDICT_PROBLEM : VERDICT_WARNING,
+		found(findings, "vlan", subject->manifest ? VERDICT_PROBLEM : VERDICT_WARNING,
 		      "%s has the VLAN device %s above it and takes VLAN tags off before XDP sees "
 		      "them, so answers to tcp clients would leave without%s",
 		      interface->name, vlan,
@@ -225,7 +225,7 @@ void check_veth(const struct subject *subject, struct findings *findings)
 	struct veth_peer peer;
 
 	if (subject->mode != MODE_NATIVE || strcmp(interface->driver, "veth") ||
-	    (subject->object && !manifest_has(&subject->object->manifest, MANIFEST_TCP)))
+	    (subject->manifest && !manifest_has(subject->manifest, MANIFEST_TCP)))
 		return;
 	if (veth_find_peer(interface, &peer)) {
 		found(findings, "veth", VERDICT_WARNING,

@@ -13,12 +13,15 @@
 
 struct findings;
 struct interface;
+struct manifest;
 struct object;
 
 /* What is asked about. */
 struct subject {
 	const struct interface *interface;
-	const struct object *object; /* opened; NULL: none is named, for checks that need none */
+	const struct manifest *manifest; /* NULL: no object is named, for checks that need none */
+	const char *path;		 /* of the object, for sentences */
+	const struct object *object;	 /* opened, for check_addresses alone */
 	enum mode mode;
 };
 

@@ -289,7 +289,7 @@ static void look_at_legacy(struct findings *findings)
 
 void check_firewall(const struct subject *subject, struct findings *findings)
 {
-	const struct manifest *manifest = &subject->object->manifest;
+	const struct manifest *manifest = subject->manifest;
 	SCOPED(addresses_free) struct addresses own = {};
 	SCOPED(scoped_json) json_t *ruleset = NULL;
 	char error[ERROR_SIZE];

@@ -231,7 +231,7 @@ void check_tcp_options(const struct subject *subject, struct findings *findings)
 {
 	bool all = true;
 
-	if (!manifest_has(&subject->object->manifest, MANIFEST_TCP))
+	if (!manifest_has(subject->manifest, MANIFEST_TCP))
 		return;
 	for (size_t i = 0; i < sizeof(tcp_options) / sizeof(*tcp_options); i++) {
 		int64_t value;

@@ -185,7 +185,7 @@ static void look_at_found(const struct servers *servers, struct findings *findin
 void check_servers(const struct subject *subject, struct findings *findings)
 {
 	static const enum manifest_protocol protocols[] = {MANIFEST_TCP, MANIFEST_UDP};
-	const struct manifest *manifest = &subject->object->manifest;
+	const struct manifest *manifest = subject->manifest;
 
 	for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
 		SCOPED(sockets_free) struct sockets sockets = {};
@@ -228,7 +228,7 @@ static bool is_own(const struct socket_seen *socket, const struct addresses *own
 
 void check_local_clients(const struct subject *subject, struct findings *findings)
 {
-	const struct manifest *manifest = &subject->object->manifest;
+	const struct manifest *manifest = subject->manifest;
 	SCOPED(addresses_free) struct addresses own = {};
 	SCOPED(scoped_close) int fd = sockets_open();
 	struct ports ports = {};

@@ -144,26 +144,6 @@ static int64_t sysctl_or(const char *name, int64_t otherwise)
 	return host_sysctl(name, &value, 1) ? otherwise : value;
 }
 
-static int set_window(struct object *object, uint16_t mss, char *error, size_t n)
-{
-	int64_t rmem[3];
-	struct window window;
-	int err;
-
-	if (!object_constant_size(object, "mplex_window"))
-		return 0;
-	err = host_sysctl("net/ipv4/tcp_rmem", rmem, 3);
-	if (err)
-		return failed(error, n, -err, "cannot read the sysctl net.ipv4.tcp_rmem: %s",
-			      strerror(-err));
-	/* net.core.rmem_max can be read in the first namespace only, before Linux 6.9. */
-	window = window_select(rmem[1], rmem[2], sysctl_or("net/core/rmem_max", 0), mss);
-	if (!sysctl_or("net/ipv4/tcp_window_scaling", 1))
-		window.scale = WINDOW_SCALE_NEVER;
-	err = set(object, "mplex_window", &window.size, sizeof(window.size), error, n);
-	return err ? err : constants_set_byte(object, "mplex_window_scale", window.scale, error, n);
-}
-
 static uint16_t mss(const struct interface *interface, unsigned headers)
 {
 	unsigned size = interface->mtu > headers ? interface->mtu - headers : 1;
@@ -171,42 +151,92 @@ static uint16_t mss(const struct interface *interface, unsigned headers)
 	return size < UINT16_MAX ? size : UINT16_MAX;
 }
 
-int constants_set(struct object *object, const struct interface *interface,
-		  const struct addresses *addresses, bool native, char *error, size_t n)
+/* Adds a constant of up to 8 bytes to a list. */
+static void add(struct constants *list, const char *name, const char *source, bool vital,
+		const void *value, size_t size)
+{
+	struct constant *constant = &list->list[list->count++];
+
+	*constant = (struct constant){.name = name, .source = source, .vital = vital, .size = size};
+	memcpy(constant->value, value, size);
+}
+
+static void add_byte(struct constants *list, const char *name, const char *source, bool vital,
+		     uint8_t value)
+{
+	add(list, name, source, vital, &value, sizeof(value));
+}
+
+static int add_window(struct constants *list, uint16_t mss, char *error, size_t n)
+{
+	int64_t rmem[3];
+	struct window window;
+	int err = host_sysctl("net/ipv4/tcp_rmem", rmem, 3);
+
+	if (err)
+		return failed(error, n, -err, "cannot read the sysctl net.ipv4.tcp_rmem: %s",
+			      strerror(-err));
+	/* net.core.rmem_max can be read in the first namespace only, before Linux 6.9. */
+	window = window_select(rmem[1], rmem[2], sysctl_or("net/core/rmem_max", 0), mss);
+	if (!sysctl_or("net/ipv4/tcp_window_scaling", 1))
+		window.scale = WINDOW_SCALE_NEVER;
+	add(list, "mplex_window", "the receive window (net.ipv4.tcp_rmem, the MTU)", false,
+	    &window.size, sizeof(window.size));
+	add_byte(list, "mplex_window_scale",
+		 "the window scale (net.ipv4.tcp_window_scaling, net.ipv4.tcp_rmem)", true,
+		 window.scale);
+	return 0;
+}
+
+int constants_collect(const struct interface *interface, bool native, struct constants *out,
+		      char *error, size_t n)
 {
 	uint16_t mss_v4 = mss(interface, IPV4_TCP_HEADERS);
 	uint16_t mss_v6 = mss(interface, IPV6_TCP_HEADERS);
+	struct constants list = {};
 	char hop_limit[64];
 	int err;
 
 	/* With slashes, because an interface's name may have dots. */
 	snprintf(hop_limit, sizeof(hop_limit), "net/ipv6/conf/%s/hop_limit", interface->name);
-	const struct {
-		const char *name;
-		uint8_t value;
-	} bytes[] = {
-		{"mplex_sack", !!sysctl_or("net/ipv4/tcp_sack", 1)},
-		{"mplex_timestamps", !!sysctl_or("net/ipv4/tcp_timestamps", 1)},
-		/* 1 to 5 differ in what is asked for; whoever asks is answered by all of them. */
-		{"mplex_ecn", !!sysctl_or("net/ipv4/tcp_ecn", 0)},
-		{"mplex_ttl", sysctl_or("net/ipv4/ip_default_ttl", 64)},
-		{"mplex_hop_limit", sysctl_or(hop_limit, 64)},
-		/* XDP_TX on a veth reaches only a peer that runs an XDP program itself. */
-		{"mplex_redirect", native && !strcmp(interface->driver, "veth")},
-	};
+	add(&list, "mplex_mac", "the Ethernet address", true, interface->mac,
+	    sizeof(interface->mac));
+	add(&list, "mplex_mss_v4", "the MTU", true, &mss_v4, sizeof(mss_v4));
+	add(&list, "mplex_mss_v6", "the MTU", true, &mss_v6, sizeof(mss_v6));
+	err = add_window(&list, mss_v4, error, n);
+	if (err)
+		return err;
+	add_byte(&list, "mplex_sack", "net.ipv4.tcp_sack", true,
+		 !!sysctl_or("net/ipv4/tcp_sack", 1));
+	add_byte(&list, "mplex_timestamps", "net.ipv4.tcp_timestamps", true,
+		 !!sysctl_or("net/ipv4/tcp_timestamps", 1));
+	/* 1 to 5 differ in what is asked for; whoever asks is answered by all of them. */
+	add_byte(&list, "mplex_ecn", "net.ipv4.tcp_ecn", false, !!sysctl_or("net/ipv4/tcp_ecn", 0));
+	add_byte(&list, "mplex_ttl", "net.ipv4.ip_default_ttl", false,
+		 sysctl_or("net/ipv4/ip_default_ttl", 64));
+	add_byte(&list, "mplex_hop_limit", "the interface's IPv6 hop_limit", false,
+		 sysctl_or(hop_limit, 64));
+	/* XDP_TX on a veth reaches only a peer that runs an XDP program itself. */
+	add_byte(&list, "mplex_redirect", "the driver", true,
+		 native && !strcmp(interface->driver, "veth"));
+	*out = list;
+	return 0;
+}
 
-	err = set(object, "mplex_mac", interface->mac, sizeof(interface->mac), error, n);
-	if (!err)
-		err = constants_set_addresses(object, addresses, error, n);
+int constants_set(struct object *object, const struct interface *interface,
+		  const struct addresses *addresses, bool native, char *error, size_t n)
+{
+	struct constants constants;
+	int err = constants_set_addresses(object, addresses, error, n);
+
 	if (!err)
 		err = constants_set_key(object, error, n);
 	if (!err)
-		err = set(object, "mplex_mss_v4", &mss_v4, sizeof(mss_v4), error, n);
-	if (!err)
-		err = set(object, "mplex_mss_v6", &mss_v6, sizeof(mss_v6), error, n);
-	if (!err)
-		err = set_window(object, mss_v4, error, n);
-	for (size_t i = 0; !err && i < sizeof(bytes) / sizeof(*bytes); i++)
-		err = constants_set_byte(object, bytes[i].name, bytes[i].value, error, n);
+		err = constants_collect(interface, native, &constants, error, n);
+	for (size_t i = 0; !err && i < constants.count; i++) {
+		const struct constant *constant = &constants.list[i];
+
+		err = set(object, constant->name, constant->value, constant->size, error, n);
+	}
 	return err;
 }

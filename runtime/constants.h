@@ -24,6 +24,31 @@ struct window {
 struct window window_select(int64_t rmem_initial, int64_t rmem_max, int64_t core_rmem_max,
 			    uint32_t mss);
 
+/* A constant as the machine asks for it now. */
+struct constant {
+	const char *name;   /* of the variable, docs/object.md */
+	const char *source; /* where it comes from, for sentences */
+	bool vital;	    /* connections break where it no longer holds */
+	uint8_t value[8];
+	size_t size; /* bytes of it */
+};
+
+enum {
+	CONSTANTS_MAX = 12
+};
+
+struct constants {
+	struct constant list[CONSTANTS_MAX];
+	size_t count;
+};
+
+/*
+ * All constants but the host's addresses and the cookie key, for an interface and a mode. Returns 0
+ * or -errno with a sentence, and then *out is untouched.
+ */
+int constants_collect(const struct interface *interface, bool native, struct constants *out,
+		      char *error, size_t n);
+
 /* Whether the program compares destinations with the host's own addresses. */
 bool constants_use_addresses(const struct object *object);
 

@@ -31,7 +31,7 @@ static void examine(const struct subject *subject, struct findings *findings)
 {
 	for (size_t i = 0; i < sizeof(host_checks) / sizeof(*host_checks); i++)
 		host_checks[i](subject, findings);
-	if (!subject->object) {
+	if (!subject->manifest) {
 		found(findings, "object", VERDICT_UNKNOWN,
 		      "no object is named, so sysctls, servers and the firewall were not looked at");
 		return;
@@ -50,8 +50,8 @@ static int print(const struct subject *subject, const struct findings *findings,
 	}
 	list = findings_json(findings);
 	all = list ? json_pack("{s:s, s:s*, s:s, s:o}", "interface", subject->interface->name,
-			       "object", subject->object ? subject->object->path : NULL, "mode",
-			       mode_name(subject->mode), "findings", list)
+			       "object", subject->path, "mode", mode_name(subject->mode),
+			       "findings", list)
 		   : NULL;
 	if (!all)
 		return -ENOMEM;
@@ -79,6 +79,8 @@ static int doctor(const char *name, const char *path, enum mode mode, bool json)
 			return err == -EINVAL || err == -ENOTSUP ? STATUS_BAD_OBJECT
 								 : STATUS_FAILED;
 		}
+		subject.manifest = &object.manifest;
+		subject.path = path;
 		subject.object = &object;
 	}
 	examine(&subject, &findings);

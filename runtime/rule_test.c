@@ -424,7 +424,9 @@ static int prepare(struct bench *bench, const char *path, char *error, size_t n)
 		err = object_load(&bench->object, bench->frags, true, error, n);
 		/* The likeliest reason has a sentence of its own. */
 		if (err)
-			check_require(check_kfuncs, &(struct subject){.object = &bench->object},
+			check_require(check_kfuncs,
+				      &(struct subject){.manifest = &bench->object.manifest,
+							.path = path},
 				      error, n);
 	}
 	return err ? STATUS_FAILED : STATUS_DONE;

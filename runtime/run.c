@@ -80,7 +80,8 @@ static struct subject subject_of(const struct session *session)
 {
 	return (struct subject){
 		.interface = &session->interface,
-		.object = &session->object,
+		.manifest = &session->object.manifest,
+		.path = session->object.path,
 		.mode = session->mode,
 	};
 }
