@@ -3,8 +3,10 @@
 #   make            mplexc and mplex-run, in build/
 #   make demo       builds, and shows the whole on real traffic between two network namespaces
 #   make check      all tests; what needs root counts as skipped without it
+#   make check-clang a sample of the tests with the newest clang there is; CLANG=clang-22 works with all
 #   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
 #   make bench      measures what mplex costs, and what others do: docs/performance.md; BENCH_ROUNDS=9
+#   make mutants    do the tests notice small mistakes? MUTANTS=200 of them, SECONDS= SEED= JOBS= ONLY=FILE
 #   make lint       warnings of gcc and clang, format, templates on their own
 #   make sanitize   the unit and command line tests under AddressSanitizer and UBSan
 #   make fuzz       libFuzzer without end on rule files, manifests and objects
@@ -19,6 +21,9 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 CC      ?= cc
 PYTHON  ?= /usr/bin/python3
+# What makes BPF of C, here and in all tests; mplexc itself reads it, too.
+CLANG   ?= clang
+export CLANG
 
 CFLAGS   ?= -O2 -g
 SANITIZE ?=
@@ -42,7 +47,7 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check check-long bench sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-long check-clang mutants bench sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -103,7 +108,7 @@ BENCH := $(addprefix $(BUILD)/bench/,bench_run tcp_load drive.bpf.o drive_live.b
 
 $(BUILD)/bench/%.bpf.o: tests/bench/%.bpf.c tests/bench/drive.bpf.h
 	@mkdir -p $(@D)
-	clang -O2 -g -target bpf $(WARNINGS) -c $< -o $@
+	$(CLANG) -O2 -g -target bpf $(WARNINGS) -c $< -o $@
 
 $(BUILD)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
@@ -149,6 +154,18 @@ MPLEX_SEED ?= 20261123
 check: tests sanitized fuzzers
 	MPLEX_SEED=$(MPLEX_SEED) $(PYTHON) -m pytest tests
 
+# The newest clang that the system's packages have, beside the ordinary one: a sample of all tests.
+NEWEST_CLANG = $(or $(shell apt-cache search --names-only '^clang-[0-9]+$$' 2>/dev/null | \
+	cut -d ' ' -f 1 | sort -V | tail -n 1),clang)
+
+check-clang: deps-clang tests
+	$(NEWEST_CLANG) --version | head -n 1
+	CLANG=$(NEWEST_CLANG) $(BUILD)/tests/differential/differential --seed $(MPLEX_SEED) \
+		--files 30 --frames 1500
+	CLANG=$(NEWEST_CLANG) MPLEX_SEED=$(MPLEX_SEED) $(PYTHON) -m pytest -q \
+		tests/differential -k 'not random and not cookies' tests/unit tests/golden \
+		tests/network/test_udp_frames.py tests/network/test_tcp_frames.py
+
 # Ten million frames over ten thousand rule files: about 90 minutes on two cores. A failure is made
 # small and kept as a test in tests/differential/rules/.
 FILES  ?= 10000
@@ -158,6 +175,15 @@ JOBS   ?= $(shell nproc)
 check-long: tests
 	$(SUDO) $(BUILD)/tests/differential/differential $(addprefix --seed ,$(SEED)) --files $(FILES) \
 		--frames $(FRAMES) --jobs $(JOBS) --progress --save tests/differential/rules
+
+# Small mistakes in templates and emission, one at a time: which does no test notice?
+MUTANTS ?= 0
+SECONDS ?= 0
+ONLY    ?=
+
+mutants:
+	$(SUDO) $(PYTHON) -B tests/mutants/mutants.py --mutants $(MUTANTS) --seconds $(SECONDS) \
+		--jobs $(JOBS) $(addprefix --seed ,$(SEED)) $(addprefix --only ,$(ONLY))
 
 # Everything that does not need root, under AddressSanitizer and UBSan alone.
 sanitize: sanitized
@@ -183,7 +209,7 @@ lint: $(TEMPLATES:%=lint/%)
 	$(MAKE) BUILD=build/clang CC=clang tests
 
 lint/%:
-	clang -O2 -g -target bpf $(WARNINGS) -Wno-unused-function -Wno-pragma-once-outside-header \
+	$(CLANG) -O2 -g -target bpf $(WARNINGS) -Wno-unused-function -Wno-pragma-once-outside-header \
 		-fsyntax-only -x c $*
 
 format:
@@ -208,6 +234,8 @@ DEPS_TESTS := libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute
 # Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.
 DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
 	$(shell apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd)
+# Of check-clang alone.
+DEPS_CLANG  = $(filter-out clang,$(NEWEST_CLANG))
 # What mplex is measured against.
 DEPS_BENCH := haproxy sslh
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)

@@ -50,7 +50,7 @@ def describe():
         "cpus": os.cpu_count(),
         "caches": caches(),
         "kernel": platform.release().partition("-")[0],
-        "clang": version_of("clang", "--version"),
+        "clang": version_of(os.environ.get("CLANG") or "clang", "--version"),
         "nftables": version_of("nft", "--version"),
         "haproxy": version_of("haproxy", "-v"),
         "sslh": version_of("sslh", "-V"),

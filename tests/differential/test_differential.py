@@ -19,7 +19,8 @@ from lib.mplex import BUILD, ROOT
 DIFFERENTIAL = BUILD / "tests" / "differential" / "differential"
 SEED = int(os.environ.get("MPLEX_SEED", time.time_ns() // 1000))
 KEPT = pathlib.Path(__file__).parent / "rules"
-RULE_FILES = sorted(ROOT.glob("rules/*.yaml")) + sorted(KEPT.glob("*.yaml"))
+RULE_FILES = [*sorted(ROOT.glob("rules/*.yaml")), *sorted(ROOT.glob("tests/golden/*.yaml")),
+              *sorted(KEPT.glob("*.yaml"))]
 
 
 def run(*arguments):

@@ -27,7 +27,7 @@ BUILD = ROOT / os.environ.get("BUILD", "build")
 MPLEXC = BUILD / "mplexc"
 MPLEX_RUN = BUILD / "mplex-run"
 RULES = ROOT / "rules" / "mplex.yaml"
-CLANG = ["clang", "-O2", "-g", "-target", "bpf", "-c"]
+CLANG = [os.environ.get("CLANG") or "clang", "-O2", "-g", "-target", "bpf", "-c"]
 
 TCP_KFUNC = "bpf_sk_assign_tcp_reqsk"
 
@@ -54,9 +54,9 @@ def compiler_digest():
 
 
 def compile_rules(text):
-    """The object of a rule text. Made once for each text and each mplexc."""
+    """The object of a rule text. Made once for each text, mplexc and clang."""
     text = textwrap.dedent(text)
-    digest = hashlib.sha256(compiler_digest() + text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(compiler_digest() + CLANG[0].encode() + text.encode()).hexdigest()[:16]
     folder = BUILD / "tests" / "objects"
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / f"{digest}.bpf.o"

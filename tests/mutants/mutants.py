@@ -2,7 +2,7 @@
 """Do the tests have teeth? Makes one small mistake after another in templates and emission, and
 lists those that no test notices.
 
-    make mutants [MUTANTS=200] [SEED=1] [JOBS=2] [ONLY=templates/tcp.bpf.c] [FRESH=1]
+    make mutants [MUTANTS=200] [SECONDS=600] [SEED=1] [JOBS=2] [ONLY=templates/tcp.bpf.c]
 
 A mutant is built in a copy of the tree. What it emits for a number of rule files is held against
 what the sound compiler emits; where that differs, the differential test runs, shortest program
@@ -11,7 +11,8 @@ needs a test, or an entry in `equivalent` that says why nobody could tell the di
 that fits no mutant any more is an error.
 
 Kills are remembered in build/mutants/results.json for as long as the function around the mutant
-stays as it is; survivors are tried again. MUTANTS=N is a random choice by SEED. Needs root.
+stays as it is; survivors are tried again. MUTANTS=N is a random choice by SEED, and SECONDS=N ends
+the run when that time is over; the score is of those that were tried. Needs root.
 """
 
 import argparse
@@ -373,10 +374,12 @@ def main():
     explained = {mutant.key for mutant in everything if explain(equivalences, mutant)}
     check_stale(equivalences)
     chosen = list_mutants(options.only)
-    if options.mutants:
-        random.Random(options.seed).shuffle(chosen)
-        chosen = chosen[:options.mutants]
+    # All of them in this order, in which a file is changed and changed back as seldom as can be.
     chosen.sort(key=lambda mutant: (mutant.file, mutant.start))
+    if options.mutants or options.seconds:
+        random.Random(options.seed).shuffle(chosen)
+    if options.mutants:
+        chosen = chosen[:options.mutants]
     if options.list:
         print("\n".join(map(str, chosen)))
         return 0
@@ -399,7 +402,6 @@ def main():
                     return None
                 return work(trees, corpus, mutant)
 
-            # In this order a file is changed and changed back as seldom as can be.
             for done, (mutant, result) in enumerate(zip(waiting, pool.map(one, waiting)), 1):
                 if not result:
                     chosen.remove(mutant)

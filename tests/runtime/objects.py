@@ -48,7 +48,7 @@ def _compile(text, defines, target):
     header = path.with_suffix(".h")
     # JSON's escapes are C's, as far as they come up here.
     header.write_text(f"#define MANIFEST {json.dumps(text)}\n")
-    subprocess.run(["clang", *CLANG[1:3], "-target", target, "-include", header,
+    subprocess.run([*CLANG[:3], "-target", target, "-include", header,
                     *(f"-D{name}" for name in defines), "-c", SOURCE, "-o", path], check=True)
     return path
 

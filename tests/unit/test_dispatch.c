@@ -382,8 +382,8 @@ static void *compile_here(const char *source, const char *library)
 	char path[128];
 	void *handle;
 
-	run("clang -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only %s", source,
-	    library);
+	run("${CLANG:-clang} -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only %s",
+	    source, library);
 	run("cc -std=gnu11 -O1 -Wall -Wextra -Wno-unused-parameter -Werror -shared -fPIC %s -o %s",
 	    source, library);
 	path_of(library, path);
@@ -615,7 +615,7 @@ static struct bpf_object *load_program(struct listener *listener, enum dispatch_
 
 	write_program(listener, choice, out);
 	assert_int_equal(fclose(out), 0);
-	run("clang -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -c %s -o %s",
+	run("${CLANG:-clang} -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -c %s -o %s",
 	    "program.bpf.c", "program.bpf.o");
 	path_of("program.bpf.o", path);
 	object = bpf_object__open_file(path, NULL);
