@@ -20,6 +20,7 @@
 #include <linux/bpf.h>
 
 #include "error.h"
+#include "kernel.h"
 #include "layout.h"
 #include "object.h"
 #include "scope.h"
@@ -34,28 +35,29 @@ static size_t log_length;
 
 static int keep_log(enum libbpf_print_level level, const char *format, va_list arguments)
 {
+	const size_t room = sizeof(log_text) - 1;
+	SCOPED(scoped_free) char *said = NULL;
 	int length;
+	size_t added, kept;
 
 	if (level == LIBBPF_DEBUG)
 		return 0;
-	if (log_length > sizeof(log_text) / 2) {
-		/* The end is what matters: forget the older half. */
-		size_t keep = sizeof(log_text) / 4;
-
-		memmove(log_text, log_text + log_length - keep, keep);
-		log_length = keep;
-	}
-	length = vsnprintf(log_text + log_length, sizeof(log_text) - log_length, format, arguments);
-	if (length < 0)
+	length = vasprintf(&said, format, arguments);
+	if (length < 0) {
+		said = NULL; /* undefined then */
 		return 0;
-	/* A verifier log can be longer than the room; its last lines are its point. */
-	if ((size_t)length >= sizeof(log_text) - log_length)
-		length = sizeof(log_text) - log_length - 1;
+	}
+	/* The end is what matters, of what is new (a verifier's log can be long) as of the old. */
+	added = (size_t)length < room ? (size_t)length : room;
+	kept = log_length < room - added ? log_length : room - added;
+	memmove(log_text, log_text + log_length - kept, kept);
+	memcpy(log_text + kept, said + length - added, added);
+	log_length = kept + added;
+	log_text[log_length] = '\0';
 	/* Names come from the object as they are: whatever they hold, they act on no terminal. */
-	for (char *c = log_text + log_length; c < log_text + log_length + length; c++)
+	for (char *c = log_text + kept; *c; c++)
 		if ((*c < ' ' || *c > '~') && *c != '\n' && *c != '\t')
 			*c = '?';
-	log_length += length;
 	return length;
 }
 
@@ -278,8 +280,12 @@ int object_set_constant(struct object *object, const char *name, const void *val
 int object_load(struct object *object, bool frags, bool only_xdp, char *error, size_t n)
 {
 	__u32 flags = bpf_program__flags(object->xdp) & ~BPF_F_XDP_HAS_FRAGS;
+	uint8_t linear;
 	int err;
 
+	frags = frags && kernel_has_frags();
+	linear = !frags;
+	object_set_constant(object, "mplex_linear", &linear, sizeof(linear));
 	bpf_program__set_flags(object->xdp, flags | (frags ? BPF_F_XDP_HAS_FRAGS : 0));
 	if (object->ingress)
 		bpf_program__set_autoload(object->ingress, !only_xdp);

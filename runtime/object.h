@@ -41,8 +41,9 @@ size_t object_constant_size(const struct object *object, const char *name);
 int object_set_constant(struct object *object, const char *name, const void *value, size_t size);
 
 /*
- * Loads programs and maps into the kernel. frags says whether the XDP program may see packets of
- * several buffers; with only_xdp the TC programs are left out. Returns 0 or -errno with a sentence.
+ * Loads programs and maps into the kernel. frags says whether the XDP program is to see packets of
+ * several buffers, where the kernel has such; with only_xdp the TC programs are left out. Returns 0
+ * or -errno with a sentence.
  */
 int object_load(struct object *object, bool frags, bool only_xdp, char *error, size_t n);
 

@@ -194,7 +194,7 @@ static int start(struct session *session, char *error, size_t n)
 		.path = session->path ?: session->options->object,
 		.mode = session->mode,
 		/* In generic mode TC would see frames of such a program without Ethernet header. */
-		.frags = session->mode == MODE_NATIVE && kernel_has_frags(),
+		.frags = session->mode == MODE_NATIVE,
 		.addresses = &session->addresses,
 		.confirm = session->options->confirm,
 	};

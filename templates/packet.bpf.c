@@ -192,7 +192,7 @@ __noinline __u32 extensions_tc(struct __sk_buff *skb, __u64 offset, __u32 protoc
 }
 
 /* part: ip_length_holds (needs: packet) */
-const volatile __u8 mplex_linear; /* 1: no frame has fragments (Linux before 5.18) */
+const volatile __u8 mplex_linear; /* 1: every frame is in one buffer */
 
 /*
  * Whether all of the IP packet is in the frame. Ethernet pads, so the frame may be longer; a frame

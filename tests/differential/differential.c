@@ -30,6 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../runtime/kernel.h"
 #include "cookies.h"
 #include "network.h"
 #include "program.h"
@@ -149,8 +150,9 @@ static int run_workers(const struct options *options)
 		printf("%10lu  %s\n", sum.outcomes[i].frames, sum.outcomes[i].reason);
 	printf("the verifier went through at most %u instructions (--seed %lu)\n", sum.instructions,
 	       sum.instructions_seed);
-	printf("%s: %lu rule files, %lu frames%s, %lu failures, %lu s\n",
-	       sum.failures || died ? "FAILED" : "passed", sum.files, sum.frames,
+	printf("%s: %lu rule files%s, %lu frames%s, %lu failures, %lu s\n",
+	       sum.failures || died ? "FAILED" : "passed", sum.files,
+	       options->udp_alone ? " (this kernel hands no tcp over: udp alone)" : "", sum.frames,
 	       splits_frames ? "" : " (this kernel does not split short frames)", sum.failures,
 	       seconds_now() - start);
 	if (died)
@@ -313,6 +315,8 @@ int main(int argc, char **argv)
 		options.jobs = 1;
 	if (options.jobs > options.files)
 		options.jobs = options.files ? options.files : 1;
+	/* Such a kernel refuses the rest, and mplex-run with it. */
+	options.udp_alone = !kernel_has_kfunc("bpf_sk_assign_tcp_reqsk");
 	printf("--seed %lu --files %lu --frames %lu --jobs %lu%s\n", options.seed, options.files,
 	       options.frames, options.jobs, options.patterns ? "" : " --exact");
 	return run_workers(&options);

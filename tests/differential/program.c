@@ -19,7 +19,6 @@
 #include "../../compiler/diagnostic.h"
 #include "../../compiler/emit.h"
 #include "../../runtime/error.h"
-#include "../../runtime/kernel.h"
 #include "program.h"
 
 enum {
@@ -139,9 +138,7 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 	set_size(object, "pending");
 	set_size(object, "flows");
 	set_mappable(object, "reply_ports");
-	/* A kernel that cannot hand connections over still steers them. */
-	err = object_load(object, true, !kernel_has_kfunc("bpf_sk_assign_tcp_reqsk"), error,
-			  sizeof(error));
+	err = object_load(object, true, false, error, sizeof(error));
 	if (err) {
 		fprintf(out, "cannot load the object: %s\n", error);
 		object_close(object);

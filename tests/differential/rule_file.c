@@ -457,7 +457,7 @@ static void write_listener(struct draft *draft, unsigned port, bool addresses, b
 	write_routes(draft);
 }
 
-void rule_file_write(struct random *random, bool patterns, FILE *out)
+void rule_file_write(struct random *random, bool patterns, bool tcp, FILE *out)
 {
 	static const unsigned edges[] = {1, 80, 255, 256, 5000, 32768, 65280, 65535};
 	unsigned kind = (unsigned)random_below(random, 100);
@@ -482,6 +482,8 @@ void rule_file_write(struct random *random, bool patterns, FILE *out)
 			.constant = random_u64(random),
 		};
 
+		if (!tcp)
+			draft.protocols = PROTOCOL_UDP;
 		if (i && !shared)
 			port = port % 65535 + 1;
 		write_listener(&draft, port, by_address, families & 1, families & 2);

@@ -9,8 +9,8 @@ struct random;
 
 /*
  * Writes a random rule file that the front end accepts, one item a line; with or without tag
- * patterns.
+ * patterns, and with or without tcp.
  */
-void rule_file_write(struct random *random, bool patterns, FILE *out);
+void rule_file_write(struct random *random, bool patterns, bool tcp, FILE *out);
 
 #endif

@@ -207,6 +207,9 @@ static void try(struct session *session, int interface, struct trial *trial)
 	if (!session->splits_frames)
 		trial->linear = 0;
 	err = trial_check(&session->program, &session->host, interface, trial, &check);
+	/* Kernels of one buffer a frame take no longer ones. */
+	if (err == -EMSGSIZE && !session->splits_frames)
+		return;
 	if (err) {
 		char why[128];
 
@@ -625,7 +628,7 @@ static void write_rules(const struct options *options, struct random *random, FI
 	if (options->rules)
 		copy_file(options->rules, out);
 	else
-		rule_file_write(random, options->patterns, out);
+		rule_file_write(random, options->patterns, !options->udp_alone, out);
 }
 
 void session_write(const struct options *options, uint64_t seed, FILE *out)

@@ -18,7 +18,7 @@ struct options {
 	uint64_t seed;
 	unsigned long files, frames, jobs;
 	unsigned long seconds; /* when to begin no more of them; 0: never */
-	bool patterns, first, progress;
+	bool patterns, udp_alone, first, progress;
 	const char *rules; /* a rule file's name, or NULL: random ones */
 	const char *save;  /* the folder for failures, or NULL */
 	bool planned;	   /* plan holds; else it is random */

@@ -471,7 +471,7 @@ enum {
 	TCP_CWR = 0x80,
 };
 
-const volatile __u8 mplex_linear; /* 1: no frame has fragments (Linux before 5.18) */
+const volatile __u8 mplex_linear; /* 1: every frame is in one buffer */
 
 /*
  * Whether all of the IP packet is in the frame. Ethernet pads, so the frame may be longer; a frame
