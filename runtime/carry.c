@@ -42,6 +42,15 @@ static bool map_info(int fd, struct bpf_map_info *info)
 	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, info, &size);
 }
 
+/* The type of a data section, which libbpf gives its map only when it loads it; 0: it has none. */
+static uint32_t section_type(const struct btf *btf, const struct bpf_map *map)
+{
+	const char *dot = strchr(bpf_map__name(map), '.');
+	int id = dot ? btf__find_by_name_kind(btf, dot, BTF_KIND_DATASEC) : -ENOENT;
+
+	return id < 0 ? 0 : id;
+}
+
 /* Whether the object's map means by its bytes what the one of the kernel does. */
 static bool agrees(const struct object *object, const struct bpf_map *map, int fd)
 {
@@ -59,8 +68,11 @@ static bool agrees(const struct object *object, const struct bpf_map *map, int f
 	if (!info.btf_id)
 		return true;
 	btf = btf__load_from_kernel_by_id(info.btf_id);
-	return btf && own &&
-	       layout_equal(own, bpf_map__btf_key_type_id(map), btf, info.btf_key_type_id) &&
+	if (!btf || !own)
+		return false;
+	if (bpf_map__is_internal(map))
+		return layout_equal(own, section_type(own, map), btf, info.btf_value_type_id);
+	return layout_equal(own, bpf_map__btf_key_type_id(map), btf, info.btf_key_type_id) &&
 	       layout_equal(own, bpf_map__btf_value_type_id(map), btf, info.btf_value_type_id);
 }
 
@@ -86,10 +98,18 @@ static int carry_map(struct object *object, struct bpf_map *map, const struct ge
 	return bpf_map__reuse_fd(map, fd) ? -errno : 1;
 }
 
-/* Counted by index, which is another listener's in other rules; totals carries it by name. */
-static bool is_own(const struct bpf_map *map)
+static bool is_constants(const char *map)
 {
-	return bpf_map__is_internal(map) || !strcmp(bpf_map__name(map), "counters");
+	return strstr(map, ".rodata");
+}
+
+/*
+ * What a generation does not share: constants; counters, by an index that is another listener's in
+ * other rules (totals carries them by name); a cache.
+ */
+static bool is_own(const char *map)
+{
+	return is_constants(map) || !strcmp(map, "counters") || !strcmp(map, "recent_flows");
 }
 
 /* Entries of these maps rely on what was noted in another: they go together or not at all. */
@@ -109,7 +129,7 @@ static int carry_maps(struct object *object, const struct generation *from, char
 		const struct bpf_map *support = bpf_object__find_map_by_name(object->bpf, other);
 		int carried;
 
-		if (is_own(map))
+		if (is_own(bpf_map__name(map)))
 			continue;
 		if (support) {
 			SCOPED(scoped_close) int fd = generation_map(from, other);
@@ -170,12 +190,12 @@ struct use {
 	uint8_t tag[BPF_TAG_SIZE];
 };
 
-static bool is_data(uint32_t id)
+static bool is_constants_id(uint32_t id)
 {
 	SCOPED(scoped_close) int fd = bpf_map_get_fd_by_id(id);
 	struct bpf_map_info info;
 
-	return map_info(fd, &info) && strchr(info.name, '.');
+	return map_info(fd, &info) && is_constants(info.name);
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -198,21 +218,24 @@ static bool program_use(int program, struct use *use)
 	memcpy(use->tag, info.tag, sizeof(use->tag));
 	for (uint32_t i = 0; i < info.nr_map_ids; i++) {
 		/* libbpf binds them to every program, used or not. */
-		if (!is_data(use->maps[i]))
+		if (!is_constants_id(use->maps[i]))
 			use->maps[use->count++] = use->maps[i];
 	}
 	qsort(use->maps, use->count, sizeof(*use->maps), compare_ids);
 	return true;
 }
 
-/* Whether a program reads constants or data, which another copy of it may have otherwise. */
-static bool reads_data(const struct bpf_program *program)
+/* Whether a program reads constants, which another copy of it may have otherwise. */
+static bool reads_constants(const struct bpf_program *program)
 {
 	const struct bpf_insn *instructions = bpf_program__insns(program);
 
 	for (size_t i = 0; i < bpf_program__insn_cnt(program); i++) {
+		struct bpf_map_info info;
+
 		if (instructions[i].code == (BPF_LD | BPF_IMM | BPF_DW) &&
-		    instructions[i].src_reg == BPF_PSEUDO_MAP_VALUE)
+		    instructions[i].src_reg == BPF_PSEUDO_MAP_VALUE &&
+		    (!map_info(instructions[i].imm, &info) || is_constants(info.name)))
 			return true;
 	}
 	return false;
@@ -223,7 +246,7 @@ int carry_program(const struct bpf_program *program, int running)
 	int loaded = program ? bpf_program__fd(program) : -1;
 	struct use ours = {}, theirs = {};
 
-	if (loaded < 0 || running < 0 || reads_data(program) || !program_use(loaded, &ours) ||
+	if (loaded < 0 || running < 0 || reads_constants(program) || !program_use(loaded, &ours) ||
 	    !program_use(running, &theirs))
 		return loaded;
 	return memcmp(ours.tag, theirs.tag, sizeof(ours.tag)) || ours.count != theirs.count ||
@@ -252,31 +275,49 @@ static uint32_t wanted(const struct manifest *manifest, uint16_t backend, uint32
 	return entry;
 }
 
+/* The entries by backend port, in memory that is shared with the programs; NULL where they cannot.
+ */
+static uint32_t *map_reply_ports(const struct generation *generation, void **memory, size_t *size)
+{
+	SCOPED(scoped_close) int fd = generation_map(generation, "reply_ports");
+	SCOPED(scoped_btf_free) struct btf *btf = NULL;
+	struct bpf_map_info info;
+	struct extent ports;
+
+	if (!map_info(fd, &info))
+		return NULL;
+	btf = btf__load_from_kernel_by_id(info.btf_id);
+	if (!btf || layout_member(btf, info.btf_value_type_id, "port", &ports) ||
+	    ports.size != PORTS * sizeof(uint32_t))
+		return NULL;
+	*size = info.value_size;
+	*memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	return *memory == MAP_FAILED ? NULL : (uint32_t *)((char *)*memory + ports.offset);
+}
+
 void carry_reply_ports(const struct generation *from, const struct generation *to)
 {
-	SCOPED(scoped_close) int fd = generation_map(to, "reply_ports");
 	const struct manifest *manifest = &from->record.manifest;
-	struct bpf_map_info info;
-	uint32_t *ports;
+	void *memory;
+	size_t size;
+	uint32_t *entries = map_reply_ports(to, &memory, &size);
 
-	if (!map_info(fd, &info) || info.value_size != PORTS * sizeof(*ports))
-		return;
-	ports = mmap(NULL, info.value_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (ports == MAP_FAILED)
+	if (!entries)
 		return;
 	for (size_t i = 0; i < manifest->listener_count; i++) {
 		const struct manifest_listener *listener = &manifest->listeners[i];
 
 		for (size_t j = 0; j < listener->port_count; j++) {
-			uint32_t *entry = &ports[listener->ports[j]], old = listener->port;
+			uint16_t backend = listener->ports[j];
+			uint32_t old = listener->port;
 
 			/* Where XDP has written since, it knows better. */
 			if (listener->replies == MANIFEST_STATELESS)
 				__atomic_compare_exchange_n(
-					entry, &old,
-					wanted(&to->record.manifest, listener->ports[j], old),
-					false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+					&entries[backend], &old,
+					wanted(&to->record.manifest, backend, old), false,
+					__ATOMIC_RELAXED, __ATOMIC_RELAXED);
 		}
 	}
-	munmap(ports, info.value_size);
+	munmap(memory, size);
 }

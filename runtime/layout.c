@@ -68,6 +68,15 @@ int layout_variable(const struct btf *btf, const char *section, const char *name
 
 static bool members_equal(const struct btf *a, const struct btf_type *type_a, const struct btf *b,
 			  const struct btf_type *type_b, int depth);
+static bool variables_equal(const struct btf *a, const struct btf_type *type_a, const struct btf *b,
+			    const struct btf_type *type_b, int depth);
+
+static bool names_equal(const struct btf *a, uint32_t name_a, const struct btf *b, uint32_t name_b)
+{
+	const char *one = btf__name_by_offset(a, name_a), *other = btf__name_by_offset(b, name_b);
+
+	return one && other && !strcmp(one, other);
+}
 
 static bool types_equal(const struct btf *a, uint32_t id_a, const struct btf *b, uint32_t id_b,
 			int depth)
@@ -90,6 +99,11 @@ static bool types_equal(const struct btf *a, uint32_t id_a, const struct btf *b,
 	case BTF_KIND_STRUCT:
 	case BTF_KIND_UNION:
 		return members_equal(a, type_a, b, type_b, depth);
+	case BTF_KIND_DATASEC:
+		return variables_equal(a, type_a, b, type_b, depth);
+	case BTF_KIND_VAR:
+		return names_equal(a, type_a->name_off, b, type_b->name_off) &&
+		       types_equal(a, type_a->type, b, type_b->type, depth - 1);
 	}
 	return false;
 }
@@ -102,13 +116,27 @@ static bool members_equal(const struct btf *a, const struct btf_type *type_a, co
 	if (type_a->size != type_b->size || btf_vlen(type_a) != btf_vlen(type_b))
 		return false;
 	for (int i = 0; i < btf_vlen(type_a); i++) {
-		const char *name_a = btf__name_by_offset(a, member_a[i].name_off);
-		const char *name_b = btf__name_by_offset(b, member_b[i].name_off);
-
-		if (!name_a || !name_b || strcmp(name_a, name_b) ||
+		if (!names_equal(a, member_a[i].name_off, b, member_b[i].name_off) ||
 		    btf_member_bit_offset(type_a, i) != btf_member_bit_offset(type_b, i) ||
 		    btf_member_bitfield_size(type_a, i) != btf_member_bitfield_size(type_b, i) ||
 		    !types_equal(a, member_a[i].type, b, member_b[i].type, depth - 1))
+			return false;
+	}
+	return true;
+}
+
+static bool variables_equal(const struct btf *a, const struct btf_type *type_a, const struct btf *b,
+			    const struct btf_type *type_b, int depth)
+{
+	const struct btf_var_secinfo *variable_a = btf_var_secinfos(type_a);
+	const struct btf_var_secinfo *variable_b = btf_var_secinfos(type_b);
+
+	if (btf_vlen(type_a) != btf_vlen(type_b))
+		return false;
+	for (int i = 0; i < btf_vlen(type_a); i++) {
+		if (variable_a[i].offset != variable_b[i].offset ||
+		    variable_a[i].size != variable_b[i].size ||
+		    !types_equal(a, variable_a[i].type, b, variable_b[i].type, depth - 1))
 			return false;
 	}
 	return true;

@@ -26,7 +26,8 @@ int layout_variable(const struct btf *btf, const char *section, const char *name
 
 /*
  * Whether two types, of two BTFs, mean the same bytes: the same members by name, place and type,
- * all the way down. Typedefs and qualifiers are looked through.
+ * all the way down; or two data sections, the same variables. Typedefs and qualifiers are looked
+ * through.
  */
 bool layout_equal(const struct btf *a, uint32_t type_a, const struct btf *b, uint32_t type_b);
 

@@ -1753,6 +1753,7 @@ struct {
 
 enum {
 	REPLIES_TRACKED = 0x10000,
+	BPF_F_MMAPABLE = 1 << 10,
 };
 
 /* Per backend port: 0, the listen port that its replies come from, or REPLIES_TRACKED. */
@@ -1764,6 +1765,7 @@ struct reply_ports {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE); /* a loader can change one entry beside the programs */
 	__type(key, __u32);
 	__type(value, struct reply_ports);
 } reply_ports SEC(".maps");

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What mplex-run has pinned (docs/object.md), read without its help."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+
+from lib.mplex import MPLEX_RUN, Counters, checked
+
+ROOT = pathlib.Path("/sys/fs/bpf/mplex")
+SO_NETNS_COOKIE = 71
+
+
+def run(namespace, *arguments, prefix=(), **options):
+    """Runs mplex-run to its end."""
+    with namespace.inside():
+        return subprocess.run([*prefix, MPLEX_RUN, *map(str, arguments)], timeout=120,
+                              capture_output=True, text=True, **options)
+
+
+def pin(namespace, target, *arguments, interface="eth0"):
+    """mplex-run --pin, which has to succeed; returns what it said."""
+    done = run(namespace, interface, target, "--pin", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@contextlib.contextmanager
+def detached(namespace):
+    """Whatever the block pins in the namespace is taken off after it."""
+    try:
+        yield
+    finally:
+        run(namespace, "detach")
+
+
+def place(namespace, interface="eth0"):
+    """The directory of an interface's pins."""
+    with namespace.inside():
+        index = socket.if_nametoindex(interface)
+    with namespace.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            cookie = int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8),
+                                    "little")
+        except OSError:  # before Linux 5.14
+            cookie = os.fstat(namespace.descriptor).st_ino
+    return ROOT / f"{cookie}-{index}"
+
+
+def bpftool(*words):
+    return json.loads(checked(["bpftool", "-j", *words]))
+
+
+def link(path):
+    """A pinned link, as bpftool shows it."""
+    return bpftool("link", "show", "pinned", path)
+
+
+def generations(path):
+    return sorted(int(entry.name) for entry in path.iterdir() if entry.name.isdigit())
+
+
+def current(path):
+    """The directory of the generation that runs."""
+    return path / str(link(path / "xdp")["prog_id"])
+
+
+def document(path):
+    """The JSON of a pinned document."""
+    chunks = bpftool("map", "dump", "pinned", path)
+    text = b"".join(bytes(int(byte, 16) for byte in chunk["value"]) for chunk in chunks)
+    return json.loads(text.rstrip(b"\0"))
+
+
+def entries(path):
+    """Packets by index of a pinned map of counters."""
+    return {one["formatted"]["key"]: sum(cpu["value"]["packets"]
+                                         for cpu in one["formatted"]["values"])
+            for one in bpftool("map", "dump", "pinned", path)}
+
+
+def counters(path):
+    """What was counted since the first attach, by (listener, reason) and (listener, tag)."""
+    generation = current(path)
+    manifest = json.loads(document(generation / "record")["manifest"])
+    totals = document(generation / "totals") if (generation / "totals").exists() else {}
+    packets = entries(generation / "maps" / "counters")
+    counted = Counters()
+    for listener in manifest["listeners"]:
+        name = listener["name"]
+        before = totals.get("rows", {}).get(name, {})
+        for reason, text in enumerate(manifest["reasons"]):
+            counted[name, text] = (packets[listener["counters"] + reason] +
+                                   before.get("reasons", {}).get(text, [0])[0])
+        for route in listener.get("routes", ()):
+            counted[name, route["tag"]] = (packets[route["counter"]] +
+                                           before.get("routes", {}).get(route["tag"], [0])[0])
+            counted[name, "routed"] += counted[name, route["tag"]]
+    return Counters({key: count for key, count in counted.items() if count})
+
+
+def kernel_objects():
+    """The ids of all links, programs and maps in the kernel, of whoever."""
+    return {(kind, one["id"]) for kind in ("link", "prog", "map")
+            for one in bpftool(kind, "show")}
