@@ -236,6 +236,8 @@ DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
 	$(shell apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd)
 # Of check-clang alone.
 DEPS_CLANG  = $(filter-out clang,$(NEWEST_CLANG))
+# Prometheus's own check of the metrics: 100 MB, and its service starts with it, so it is asked for.
+DEPS_PROMTOOL := prometheus
 # What mplex is measured against.
 DEPS_BENCH := haproxy sslh
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)

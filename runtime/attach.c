@@ -30,7 +30,8 @@ enum {
 };
 
 enum {
-	PATH_SIZE = 256
+	PATH_SIZE = 256,
+	TCX_PROGRAMS_MAX = 64, /* at a hook, in the kernel */
 };
 
 const char *mode_name(enum mode mode)
@@ -60,6 +61,20 @@ uint32_t attachment_program(const struct attachment *attachment)
 
 	/* A link outlives its interface, but then it has none. */
 	return link_info(attachment->xdp, &info) && info.xdp.ifindex ? info.prog_id : 0;
+}
+
+bool tc_program_runs(const struct interface *interface, bool ingress, uint32_t id)
+{
+	int where = ingress ? TCX_INGRESS : TCX_EGRESS;
+	uint32_t ids[TCX_PROGRAMS_MAX], count = TCX_PROGRAMS_MAX;
+
+	if (!bpf_prog_query(interface->index, (enum bpf_attach_type)where, 0, NULL, ids, &count)) {
+		for (uint32_t i = 0; i < count; i++) {
+			if (ids[i] == id)
+				return true;
+		}
+	}
+	return clsact_program(interface, ingress) == id;
 }
 
 static void pin_path(const struct attachment *attachment, const char *name, char path[PATH_SIZE])

@@ -55,6 +55,9 @@ uint32_t attachment_program(const struct attachment *attachment);
 /* How its TC programs are attached: "tcx", "clsact", or "" where there are none. */
 const char *attachment_tc(const struct attachment *attachment);
 
+/* Whether the TC program with the id is in its place on an interface, whoever holds it there. */
+bool tc_program_runs(const struct interface *interface, bool ingress, uint32_t id);
+
 /*
  * Puts the TC programs where they are not yet, each at once in place of the one before; a hook that
  * has no program among these keeps the one it has. Returns 0 or -errno with a sentence; what was

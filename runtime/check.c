@@ -50,9 +50,14 @@ void check_interface(const struct subject *subject, struct findings *findings)
 		      "%s is not an Ethernet interface, and mplex reads Ethernet frames; name one "
 		      "that is",
 		      interface->name);
-	else
-		found(findings, "interface", VERDICT_OK, "%s is an Ethernet interface",
+	else if (interface->up)
+		found(findings, "interface", VERDICT_OK, "%s is an Ethernet interface, and up",
 		      interface->name);
+	if (!interface->up) {
+		found(findings, "interface", VERDICT_WARNING, "%s is down, so no packet arrives",
+		      interface->name);
+		mended_by(findings, "ip link set dev %s up", interface->name);
+	}
 }
 
 /* Since when kernels have the functions that programs of mplexc call. */

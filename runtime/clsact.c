@@ -102,6 +102,17 @@ static int find_filter(const struct interface *interface, const struct hook *at,
 	return 0;
 }
 
+uint32_t clsact_program(const struct interface *interface, bool ingress)
+{
+	const struct hook *at = &hooks[ingress ? 0 : 1];
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface->index, .attach_point = at->point);
+	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = HANDLE, .priority = PRIORITY);
+
+	if (bpf_tc_query(&hook, &filter) || !program_is(filter.prog_id, at->program))
+		return 0;
+	return filter.prog_id;
+}
+
 static void destroy_if_empty(int ifindex)
 {
 	LIBBPF_OPTS(bpf_tc_hook, qdisc, .ifindex = ifindex,

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct interface;
 
@@ -19,6 +20,9 @@ struct clsact {
  * (-EEXIST: another's filter has our place), and then *out is untouched.
  */
 int clsact_find(const struct interface *interface, struct clsact *out, char *error, size_t n);
+
+/* The id of the program of our filter at a hook, or 0. */
+uint32_t clsact_program(const struct interface *interface, bool ingress);
 
 /*
  * Removes filters that a killed run left, and the qdisc with them if nobody else uses it. Returns

@@ -30,6 +30,9 @@ extern const struct command confirm_command;
 extern const struct command detach_command;
 extern const struct command test_command;
 extern const struct command doctor_command;
+extern const struct command status_command;
+extern const struct command counters_command;
+extern const struct command metrics_command;
 
 /*
  * The next option of a command line, as getopt_long has it; names are the command's own, ended by

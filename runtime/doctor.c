@@ -15,11 +15,39 @@
 #include "finding.h"
 #include "host.h"
 #include "object.h"
+#include "pinned.h"
 #include "scope.h"
+
+/* What is mplex's own on the interface is no stranger: it is replaced. */
+static void check_xdp(const struct subject *subject, struct findings *findings)
+{
+	const char *name = subject->interface->name;
+	struct pinned pinned;
+	struct place place;
+	char error[ERROR_SIZE];
+
+	if (pinned_find(name, &place, error, sizeof(error)) ||
+	    pinned_open(&place, &pinned, error, sizeof(error))) {
+		check_xdp_free(subject, findings);
+		return;
+	}
+	if (pinned.process) {
+		found(findings, "xdp", VERDICT_PROBLEM,
+		      "mplex-run holds the rules of %s on %s as long as it runs, in the foreground: "
+		      "end it first",
+		      pinned.record.manifest.rules_file, name);
+		mended_by(findings, "kill %d", (int)pinned.process);
+	} else {
+		found(findings, "xdp", VERDICT_OK,
+		      "the rules of %s are attached to %s, and \"mplex-run %s OBJECT\" replaces them",
+		      pinned.record.manifest.rules_file, name, name);
+	}
+	pinned_close(&pinned);
+}
 
 static check *const host_checks[] = {
 	check_rights, check_interface, check_kernel, check_memlock, check_bpffs,
-	check_driver, check_xdp_free,  check_vlan,   check_veth,
+	check_driver, check_xdp,       check_vlan,   check_veth,
 };
 
 static check *const object_checks[] = {

@@ -54,8 +54,11 @@ int host_interface(const char *name, struct interface *out, char *error, size_t 
 		interface.loopback = request.ifr_hwaddr.sa_family == ARPHRD_LOOPBACK;
 		interface.ethernet = request.ifr_hwaddr.sa_family == ARPHRD_ETHER;
 		memcpy(interface.mac, request.ifr_hwaddr.sa_data, sizeof(interface.mac));
-		err = ask(interface.name, SIOCGIFMTU, &request);
+		err = ask(interface.name, SIOCGIFFLAGS, &request);
+		interface.up = request.ifr_flags & IFF_UP;
 	}
+	if (!err)
+		err = ask(interface.name, SIOCGIFMTU, &request);
 	if (err)
 		return failed(error, n, -err, "cannot ask about interface %s: %s", name,
 			      strerror(-err));

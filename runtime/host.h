@@ -13,6 +13,7 @@ struct interface {
 	unsigned index;
 	bool loopback;
 	bool ethernet;
+	bool up;
 	uint8_t mac[6];
 	unsigned mtu;	 /* bytes of an IP packet */
 	char driver[32]; /* "" where it does not tell */

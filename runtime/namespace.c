@@ -17,6 +17,11 @@
 #include "namespace.h"
 #include "scope.h"
 
+/* Newer than the headers that this may be compiled with. */
+enum {
+	NETNS_COOKIE = 71 /* SO_NETNS_COOKIE */
+};
+
 static const char own_path[] = "/proc/self/ns/net";
 
 static void scoped_closedir(DIR **dir)
@@ -134,6 +139,14 @@ void namespaces_free(struct namespaces *namespaces)
 {
 	free(namespaces->list);
 	memset(namespaces, 0, sizeof(*namespaces));
+}
+
+uint64_t namespace_cookie(int socket)
+{
+	uint64_t cookie;
+	socklen_t size = sizeof(cookie);
+
+	return getsockopt(socket, SOL_SOCKET, NETNS_COOKIE, &cookie, &size) ? 0 : cookie;
 }
 
 int namespace_socket(const struct namespace *namespace, int domain, int type, int protocol)

@@ -30,6 +30,12 @@ int namespaces_list(struct namespaces *out);
 void namespaces_free(struct namespaces *namespaces);
 
 /*
+ * The number that the kernel gives the network namespace of a socket and never gives again
+ * (SO_NETNS_COOKIE, Linux 5.14); 0 where it does not tell.
+ */
+uint64_t namespace_cookie(int socket);
+
+/*
  * A socket that belongs to the namespace; this process stays where it is. Returns the descriptor or
  * -errno.
  */

@@ -23,6 +23,7 @@
 #include "error.h"
 #include "generation.h"
 #include "lock.h"
+#include "namespace.h"
 #include "pinned.h"
 #include "report.h"
 #include "scope.h"
@@ -32,7 +33,6 @@
 
 /* Newer than the headers that this may be compiled with. */
 enum {
-	NETNS_COOKIE = 71,    /* SO_NETNS_COOKIE, Linux 5.14 */
 	CONFIGURE_CREATE = 6, /* FSCONFIG_CMD_CREATE, Linux 5.2 */
 	CLOSE_ON_EXEC = 1,    /* FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC */
 	PATH_SIZE = 256,
@@ -111,11 +111,10 @@ int pinned_prepare(bool private, char *error, size_t n)
 int pinned_netns(uint64_t *out, char *error, size_t n)
 {
 	SCOPED(scoped_close) int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	socklen_t size = sizeof(*out);
+	uint64_t cookie = fd < 0 ? 0 : namespace_cookie(fd);
 	struct stat status;
-	uint64_t cookie;
 
-	if (fd >= 0 && !getsockopt(fd, SOL_SOCKET, NETNS_COOKIE, &cookie, &size)) {
+	if (cookie) {
 		*out = cookie;
 		return 0;
 	}

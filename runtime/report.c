@@ -109,24 +109,35 @@ static json_t *json_listener(const struct manifest_listener *listener)
 			 "port", (int)listener->port, "ports", ports);
 }
 
-static void json_attached(struct report *report, const struct attached *attached)
+void report_generation_json(struct json_t *into, const struct record *record, const char *tc)
 {
-	const struct record *record = &attached->generation->record;
 	const struct manifest *manifest = &record->manifest;
 	json_t *listeners = json_array(), *programs = json_array();
 
 	add_program(programs, "mplex_xdp", record->xdp, "xdp");
-	add_program(programs, "mplex_ingress", record->ingress, attached->tc);
-	add_program(programs, "mplex_egress", record->egress, attached->tc);
+	add_program(programs, "mplex_ingress", record->ingress, tc);
+	add_program(programs, "mplex_egress", record->egress, tc);
 	for (size_t i = 0; i < manifest->listener_count; i++)
 		json_array_append_new(listeners, json_listener(&manifest->listeners[i]));
-	put_json(report,
-		 json_pack("{s:s, s:s, s:s, s:{s:s, s:s}, s:s, s:b, s:i, s:o, s:o}", "event",
-			   attached->replaced ? "replaced" : "attached", "interface",
-			   report->interface, "mode", mode_name(record->mode), "rules", "file",
-			   manifest->rules_file, "sha256", manifest->rules_sha256, "version",
-			   manifest->version, "pinned", attached->pinned, "confirm",
-			   (int)attached->confirm, "programs", programs, "listeners", listeners));
+	json_object_set_new(into, "mode", json_string(mode_name(record->mode)));
+	json_object_set_new(into, "rules",
+			    json_pack("{s:s, s:s}", "file", manifest->rules_file, "sha256",
+				      manifest->rules_sha256));
+	json_object_set_new(into, "version", json_string(manifest->version));
+	json_object_set_new(into, "programs", programs);
+	json_object_set_new(into, "listeners", listeners);
+}
+
+static void json_attached(struct report *report, const struct attached *attached)
+{
+	json_t *event =
+		json_pack("{s:s, s:s}", "event", attached->replaced ? "replaced" : "attached",
+			  "interface", report->interface);
+
+	report_generation_json(event, &attached->generation->record, attached->tc);
+	json_object_set_new(event, "pinned", json_boolean(attached->pinned));
+	json_object_set_new(event, "confirm", json_integer(attached->confirm));
+	put_json(report, event);
 }
 
 static void text_listener(FILE *out, const struct manifest_listener *listener)
@@ -142,24 +153,30 @@ static void text_listener(FILE *out, const struct manifest_listener *listener)
 	fputc('\n', out);
 }
 
-static void text_attached(struct report *report, const struct attached *attached)
+void report_generation_text(FILE *out, const char *interface, const char *verb,
+			    const struct record *record, const char *tc)
 {
-	const struct record *record = &attached->generation->record;
 	const struct manifest *manifest = &record->manifest;
-	const char *name = report->interface;
-	FILE *out = report->out;
 
-	fprintf(out, "%s: rules of %s (sha256 %.*s...), compiled by mplexc %s\n", name,
+	fprintf(out, "%s: rules of %s (sha256 %.*s...), compiled by mplexc %s\n", interface,
 		manifest->rules_file, DIGEST_SHOWN, manifest->rules_sha256, manifest->version);
-	fprintf(out, "%s: %s mplex_xdp in %s mode", name,
-		attached->replaced ? "replaced" : "attached", mode_name(record->mode));
+	fprintf(out, "%s: %s mplex_xdp in %s mode", interface, verb, mode_name(record->mode));
 	if (record->ingress)
-		fprintf(out, ", mplex_ingress by %s", attached->tc);
+		fprintf(out, ", mplex_ingress by %s", tc);
 	if (record->egress)
-		fprintf(out, ", mplex_egress by %s", attached->tc);
+		fprintf(out, ", mplex_egress by %s", tc);
 	fputc('\n', out);
 	for (size_t i = 0; i < manifest->listener_count; i++)
 		text_listener(out, &manifest->listeners[i]);
+}
+
+static void text_attached(struct report *report, const struct attached *attached)
+{
+	const char *name = report->interface;
+	FILE *out = report->out;
+
+	report_generation_text(out, name, attached->replaced ? "replaced" : "attached",
+			       &attached->generation->record, attached->tc);
 	if (attached->pinned)
 		fprintf(out, "%s: stays until \"mplex-run detach %s\"\n", name, name);
 	if (attached->confirm)

@@ -8,7 +8,9 @@
 #include "counters.h"
 
 struct generation;
+struct json_t;
 struct manifest;
+struct record;
 
 /* How a report is written. */
 enum report_form {
@@ -50,6 +52,15 @@ struct attached {
 	bool pinned;	  /* it stays when this process ends */
 	unsigned confirm; /* seconds in which it has to be confirmed; 0: it need not be */
 };
+
+/*
+ * Adds what is known of a generation, and how its TC programs are attached, to a JSON object.
+ */
+void report_generation_json(struct json_t *into, const struct record *record, const char *tc);
+
+/* The same as lines of text; verb says what became of it: "attached". */
+void report_generation_text(FILE *out, const char *interface, const char *verb,
+			    const struct record *record, const char *tc);
 
 /* Says what was attached, where and how. */
 void report_attached(struct report *report, const struct attached *attached);

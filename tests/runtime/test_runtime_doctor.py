@@ -10,10 +10,11 @@ import pytest
 import foreign
 import objects
 from lib.clients import connect, exchange, message
-from lib.mplex import MPLEX_RUN, attach, compile_rules, kernel_hands_over_tcp
+from lib.mplex import MPLEX_RUN, Mplex, attach, compile_rules, kernel_hands_over_tcp
 from lib.netns import Namespace, Network, stop
 from lib.servers import IPPROTO_MPTCP, Servers, TcpServer, UdpServer
 from lib.waiting import wait_until
+from watching import detach, pin
 
 BOTH = {"protocols": ["tcp", "udp"]}
 
@@ -218,6 +219,27 @@ def test_another_program_with_a_link(own_network):
     server.run(f"ip link set dev eth0 xdpdrv obj {foreign.compiled()} sec xdp")
     follow(server, Doctor(server).one("xdp", "problem", "foreign_xdp"))
     assert Doctor(server).verdicts("xdp") == ["ok"]
+
+
+def test_own_programs(own_network):
+    """What is pinned is replaced, what a process holds is not."""
+    server = own_network.server
+    pin(server, objects.build())
+    Doctor(server).one("xdp", "ok", "replaces")
+    pin(server, objects.build())
+    detach(server)
+    with Mplex(server, objects.build()) as running:
+        finding = Doctor(server).one("xdp", "problem", "in the foreground")
+        follow(server, finding)
+        assert running.child.wait(10) == 0
+    assert Doctor(server).verdicts("xdp") == ["ok"]
+
+
+def test_down(own_network):
+    server = own_network.server
+    server.run("ip link set dev eth0 down")
+    follow(server, Doctor(server).one("interface", "warning", "is down"))
+    assert Doctor(server).verdicts("interface") == ["ok"]
 
 
 def test_vlan(own_network):

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * A loaded program knows addresses, MTU and sysctls as they were at its load, and cannot learn of a
+ * change. So what it was given is compared with what it would be given now.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "check.h"
+#include "check_loaded.h"
+#include "constants.h"
+#include "error.h"
+#include "finding.h"
+#include "generation.h"
+#include "host.h"
+#include "layout.h"
+#include "lock.h"
+#include "pinned.h"
+#include "scope.h"
+
+static void scoped_btf_free(struct btf **btf)
+{
+	btf__free(*btf);
+}
+
+/* What can be done about what was loaded: the rules have to be loaded again. */
+static void mended_by_a_load(const struct pinned *pinned, const struct interface *interface,
+			     struct findings *findings)
+{
+	/* What a process holds would not be replaced but refused. */
+	if (!pinned->process)
+		mended_by(findings, "mplex-run %s %s", interface->name, pinned->record.object);
+}
+
+/* ---- the programs -------------------------------------------------------------------------- */
+
+static bool xdp_runs(const struct interface *interface, uint32_t id)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+
+	if (bpf_xdp_query(interface->index, 0, &query))
+		return false;
+	return id == query.prog_id || id == query.drv_prog_id || id == query.skb_prog_id ||
+	       id == query.hw_prog_id;
+}
+
+static void look_at_programs(const struct pinned *pinned, const struct interface *interface,
+			     struct findings *findings)
+{
+	const struct record *record = &pinned->record;
+	const struct {
+		const char *name;
+		uint32_t id;
+		bool runs;
+	} programs[] = {
+		{"mplex_xdp", record->xdp, xdp_runs(interface, record->xdp)},
+		{"mplex_ingress", record->ingress,
+		 tc_program_runs(interface, true, record->ingress)},
+		{"mplex_egress", record->egress, tc_program_runs(interface, false, record->egress)},
+	};
+	bool all = true;
+
+	for (size_t i = 0; i < sizeof(programs) / sizeof(*programs); i++) {
+		if (!programs[i].id || programs[i].runs)
+			continue;
+		all = false;
+		found(findings, "programs", VERDICT_PROBLEM,
+		      "%s (id %u) is not attached to %s any more: somebody took it off",
+		      programs[i].name, programs[i].id, interface->name);
+		mended_by_a_load(pinned, interface, findings);
+	}
+	if (all)
+		found(findings, "programs", VERDICT_OK, "all programs are attached");
+}
+
+/* ---- what they were given ------------------------------------------------------------------ */
+
+/* The constants of a loaded program, and where each is. */
+struct rodata {
+	struct btf *btf;
+	char *value;
+	size_t size;
+};
+
+static void rodata_free(struct rodata *rodata)
+{
+	btf__free(rodata->btf);
+	free(rodata->value);
+}
+
+static int rodata_read(const struct pinned *pinned, struct rodata *out)
+{
+	SCOPED(scoped_close) int map = pinned_map(pinned, ".rodata");
+	SCOPED(scoped_btf_free) struct btf *btf = NULL;
+	SCOPED(scoped_free) char *value = NULL;
+	struct bpf_map_info info = {};
+	uint32_t size = sizeof(info), key = 0;
+
+	if (map < 0)
+		return map;
+	if (bpf_obj_get_info_by_fd(map, &info, &size))
+		return -errno;
+	btf = btf__load_from_kernel_by_id(info.btf_id);
+	value = malloc(info.value_size);
+	if (!btf || !value)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(map, &key, value))
+		return -errno;
+	*out = (struct rodata){.btf = TAKE(btf), .value = TAKE(value), .size = info.value_size};
+	return 0;
+}
+
+/* A constant, or NULL where the program does not use it. */
+static const char *rodata_find(const struct rodata *rodata, const char *name, size_t size)
+{
+	struct extent extent;
+
+	if (layout_variable(rodata->btf, ".rodata", name, &extent) || extent.size < size ||
+	    extent.offset > rodata->size || extent.size > rodata->size - extent.offset)
+		return NULL;
+	return rodata->value + extent.offset;
+}
+
+static void look_at_addresses(const struct pinned *pinned, const struct interface *interface,
+			      const struct rodata *rodata, struct findings *findings)
+{
+	SCOPED(addresses_free) struct addresses now = {};
+	char error[ERROR_SIZE];
+
+	if (!rodata_find(rodata, "mplex_local_v4_count", 4) &&
+	    !rodata_find(rodata, "mplex_local_v6_count", 4))
+		return;
+	if (host_addresses(interface, &now, error, sizeof(error))) {
+		found(findings, "addresses", VERDICT_UNKNOWN, "%s", error);
+	} else if (addresses_equal(&now, &pinned->record.addresses)) {
+		found(findings, "addresses", VERDICT_OK,
+		      "the host has the addresses that the rules were loaded with");
+	} else {
+		found(findings, "addresses", VERDICT_PROBLEM,
+		      "the host's addresses have changed, and the rules serve those it had: load "
+		      "them again");
+		mended_by_a_load(pinned, interface, findings);
+	}
+}
+
+static void look_at_constants(const struct pinned *pinned, const struct interface *interface,
+			      const struct rodata *rodata, struct findings *findings)
+{
+	struct constants now;
+	char error[ERROR_SIZE];
+	const char *last = "";
+	bool all = true;
+
+	if (constants_collect(interface, pinned->record.mode == MODE_NATIVE, &now, error,
+			      sizeof(error))) {
+		found(findings, "constants", VERDICT_UNKNOWN, "%s", error);
+		return;
+	}
+	for (size_t i = 0; i < now.count; i++) {
+		const struct constant *constant = &now.list[i];
+		const char *was = rodata_find(rodata, constant->name, constant->size);
+
+		/* Several constants come from the MTU. */
+		if (!was || !memcmp(was, constant->value, constant->size) ||
+		    !strcmp(last, constant->source))
+			continue;
+		all = false;
+		last = constant->source;
+		found(findings, "constants", constant->vital ? VERDICT_PROBLEM : VERDICT_WARNING,
+		      "%s has changed since the rules were loaded, which still go by what it was: "
+		      "load them again",
+		      constant->source);
+		mended_by_a_load(pinned, interface, findings);
+	}
+	if (all)
+		found(findings, "constants", VERDICT_OK,
+		      "interface and sysctls are as the rules were loaded with");
+}
+
+/* ---- what is left of changes --------------------------------------------------------------- */
+
+static void look_at_leftovers(const struct pinned *pinned, struct findings *findings)
+{
+	SCOPED(scoped_free) uint32_t *ids = NULL;
+	int expected = 1 + (pinned->unconfirmed && pinned->record.previous), count;
+
+	/* Whoever holds the lock is at it; a process in the foreground always does. */
+	if (!pinned->process && lock_is_held(pinned->place.path))
+		return;
+	count = generation_list(pinned->base, &ids);
+	if (count > expected)
+		found(findings, "pins", VERDICT_WARNING,
+		      "a change was broken off and left %d generation%s behind: the next mplex-run "
+		      "on this interface brings it in order",
+		      count - expected, count - expected == 1 ? "" : "s");
+}
+
+void check_loaded(const struct pinned *pinned, const struct interface *interface,
+		  struct findings *findings)
+{
+	const struct subject subject = {
+		.interface = interface,
+		.manifest = &pinned->record.manifest,
+		.path = pinned->record.object,
+		.mode = pinned->record.mode,
+	};
+	SCOPED(rodata_free) struct rodata rodata = {};
+	int err;
+
+	check_interface(&subject, findings);
+	look_at_programs(pinned, interface, findings);
+	check_kfuncs(&subject, findings);
+	check_sysctls(&subject, findings);
+	err = rodata_read(pinned, &rodata);
+	if (err) {
+		found(findings, "constants", VERDICT_UNKNOWN,
+		      "cannot read what the rules were loaded with: %s", strerror(-err));
+	} else {
+		look_at_addresses(pinned, interface, &rodata, findings);
+		look_at_constants(pinned, interface, &rodata, findings);
+	}
+	look_at_leftovers(pinned, findings);
+}
