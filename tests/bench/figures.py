@@ -44,6 +44,13 @@ class Figure:
         return (self.interval[0] if self.interval else self.median) <= limit
 
 
+def column(rounds, *keys):
+    """One quantity of each round, by the keys that lead to it."""
+    for key in keys:
+        rounds = [each[key] for each in rounds]
+    return rounds
+
+
 def ratio(values, base):
     """How many times the base, round by round: what disturbed a round disturbed both."""
     return Figure(value / other for value, other in zip(values, base))

@@ -6,27 +6,27 @@ A reason is stated only where a goal was missed, and has figures of the same run
 
 import collections
 
-from bench.figures import Figure, difference, ratio
+from bench.figures import Figure, column, difference, ratio
 
 Goal = collections.namedtuple("Goal", "text result reached why")
 
-# More is better, or less; title is a column's.
-Quantity = collections.namedtuple("Quantity", "measurement key title digits more")
+# path: where it is in a round of a contender; title: a column's; more: whether more is better.
+Quantity = collections.namedtuple("Quantity", "path title digits more")
 
 TCP_SPEED = (
-    Quantity("one", "per_second", "connections/s, 1 client", 0, True),
-    Quantity("many", "per_second", "8 clients", 0, True),
-    Quantity("exchanges", "per_second", "requests/s", 0, True),
-    Quantity("exchanges", "p50", "p50 µs", 1, False),
-    Quantity("exchanges", "p99", "p99 µs", 1, False),
-    Quantity("download", "gigabits", "download Gb/s", 1, True),
-    Quantity("upload", "gigabits", "upload Gb/s", 1, True),
+    Quantity(("one", "per_second"), "connections/s, 1 client", 0, True),
+    Quantity(("many", "per_second"), "8 clients", 0, True),
+    Quantity(("exchanges", "per_second"), "requests/s", 0, True),
+    Quantity(("exchanges", "p50"), "p50 µs", 1, False),
+    Quantity(("exchanges", "p99"), "p99 µs", 1, False),
+    Quantity(("download", "gigabits"), "download Gb/s", 1, True),
+    Quantity(("upload", "gigabits"), "upload Gb/s", 1, True),
 )
 TCP_COST = (
-    Quantity("one", "cpu", "CPU µs per connection, 1 client", 0, False),
-    Quantity("many", "cpu", "8 clients", 0, False),
-    Quantity("download", "cpu", "CPU s per GB, download", 2, False),
-    Quantity("upload", "cpu", "upload", 2, False),
+    Quantity(("one", "cpu"), "CPU µs per connection, 1 client", 0, False),
+    Quantity(("many", "cpu"), "8 clients", 0, False),
+    Quantity(("download", "cpu"), "CPU s per GB, download", 2, False),
+    Quantity(("upload", "cpu"), "upload", 2, False),
 )
 PROXIES = ("haproxy", "sslh-select", "sslh")
 
@@ -98,21 +98,17 @@ def map_goal(results):
                f"The dispatch adds {own:.1f} ns there, the hash map {other:.1f} ns.")
 
 
-def stack_column(rounds, name):
-    return [each[name] for each in rounds]
-
-
 def nft_goal(results):
     rounds = results["stack"]["hits"]
-    base = stack_column(rounds, "pass")
-    own = difference(stack_column(rounds, "mplex"), base)
-    other = difference(stack_column(rounds, "nft"), base)
+    base = column(rounds, "pass")
+    own = difference(column(rounds, "mplex"), base)
+    other = difference(column(rounds, "nft"), base)
     value = Figure(theirs / max(ours, RESOLUTION)
                    for theirs, ours in zip(other.values, own.values))
     yield Goal(f"added steering cost {NFT_TIMES} times below the nft map's",
                f"{value.median:.1f} times", value.reaches(NFT_TIMES),
                f"mplex adds {own.median:.0f} ns to a packet's way, of which "
-               f"{difference(stack_column(rounds, 'floor'), base).median:.0f} ns are not the "
+               f"{difference(column(rounds, 'floor'), base).median:.0f} ns are not the "
                f"table's; the nft map adds {other.median:.0f} ns.")
 
 
@@ -129,8 +125,8 @@ def drop_goals(results):
                f"{Figure(worst['net']['refusing']).median:.1f} ns: it has to look the tag up to "
                "know that it has no route.")
     rounds = results["stack"]["misses"]
-    value = ratio(stack_column(rounds, "mplex"), stack_column(rounds, "drop"))
-    own, other = (Figure(stack_column(rounds, name)).median for name in ("mplex", "drop"))
+    value = ratio(column(rounds, "mplex"), column(rounds, "drop"))
+    own, other = (Figure(column(rounds, name)).median for name in ("mplex", "drop"))
     yield Goal("drops within 5 % of a program that drops everything unread, on the whole way",
                f"{value.median:.2f} times", value.stays_below(DROP_LIMIT),
                f"{own:.0f} ns against {other:.0f} ns: the other reads no header, checks no length "
@@ -165,10 +161,6 @@ def modes(rounds):
     return [mode for mode in ("native", "generic") if mode in rounds[0]]
 
 
-def tcp_column(rounds, name, quantity):
-    return [each[name][quantity.measurement][quantity.key] for each in rounds]
-
-
 def right_share(rounds, name):
     """Of all connections, those that the right server answered."""
     shares = [each[name][measurement]["right"]
@@ -182,24 +174,41 @@ def as_fast(quantity, value):
     return value.stays_below(1 + TCP_LIMIT)
 
 
+def why_not_direct(results, mode, quantity):
+    """By how much, what mplex does there, and how much of it is not mplex's doing."""
+    rounds = results["tcp"]
+    measurement = quantity.path[0]
+
+    def median(name, *path):
+        return Figure(column(rounds, name, *path)).median
+
+    yield f"{median(mode, *quantity.path):.{quantity.digits}f} against " \
+          f"{median('direct', *quantity.path):.{quantity.digits}f}."
+    if measurement in ("one", "many"):
+        yield (f"Answering, judging and handing over included, a connection costs the machine "
+               f"{median(mode, measurement, 'cpu'):.0f} µs of CPU against "
+               f"{median('direct', measurement, 'cpu'):.0f} µs.")
+    else:
+        segment = Figure(results["established"]["net"]["mplex"]).median
+        yield f"The program itself takes {segment:.0f} ns a segment."
+    if mode == "native" and "pass" in rounds[0]:
+        bare = ratio(column(rounds, "pass", *quantity.path),
+                     column(rounds, "direct", *quantity.path))
+        yield (f"With a program on the interface that only passes everything, and no mplex, it is "
+               f"{bare.median:.2f} of direct.")
+    if mode == "native" and measurement == "upload":
+        yield "Native XDP on a veth takes segmentation offload from its peer; a NIC keeps it."
+
+
 def tcp_direct_goals(results):
     rounds = results["tcp"]
     for mode in modes(rounds):
         for quantity in TCP_SPEED:
-            own = tcp_column(rounds, mode, quantity)
-            value = ratio(own, tcp_column(rounds, "direct", quantity))
-            why = (f"{Figure(own).median:.{quantity.digits}f} against "
-                   f"{Figure(tcp_column(rounds, 'direct', quantity)).median:.{quantity.digits}f}.")
-            if mode == "native" and "pass" in rounds[0]:
-                bare = ratio(tcp_column(rounds, "pass", quantity),
-                             tcp_column(rounds, "direct", quantity))
-                why += (" With a program on the interface that only passes everything, and no "
-                        f"mplex, it is {bare.median:.2f} of direct.")
-                if quantity.measurement == "upload":
-                    why += (" Native XDP on a veth takes segmentation offload from its peer; a NIC "
-                            "keeps it.")
+            value = ratio(column(rounds, mode, *quantity.path),
+                          column(rounds, "direct", *quantity.path))
             yield Goal(f"TCP, {mode}, within 5 % of direct: {title(quantity)}",
-                       f"{value.median:.2f} of direct", as_fast(quantity, value), why)
+                       f"{value.median:.2f} of direct", as_fast(quantity, value),
+                       " ".join(why_not_direct(results, mode, quantity)))
 
 
 def title(quantity):
@@ -215,7 +224,7 @@ def proxy_goal(results):
     for mode in modes(rounds):
         for quantity in (*TCP_SPEED, *TCP_COST):
             for proxy in proxies:
-                own, other = (tcp_column(rounds, name, quantity) for name in (mode, proxy))
+                own, other = (column(rounds, name, *quantity.path) for name in (mode, proxy))
                 value = (ratio(own, other) if quantity.more else ratio(other, own)).median
                 count += 1
                 if value <= 1:

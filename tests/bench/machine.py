@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""What it was measured on."""
+"""What it was measured on, and how busy that was."""
 
 import os
 import platform
 import re
 import subprocess
+import time
 
 
 def first_line(*command):
@@ -43,8 +44,22 @@ def caches():
     return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
+def busy_seconds():
+    """CPU time that the machine has spent, on anything but waiting."""
+    with open("/proc/stat") as lines:
+        ticks = [int(word) for word in next(lines).split()[1:]]
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = ticks
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def busy_share(seconds=3):
+    """Of all CPUs, while this does nothing."""
+    before = busy_seconds()
+    time.sleep(seconds)
+    return (busy_seconds() - before) / seconds / os.cpu_count()
+
+
 def describe():
-    """The load is the processes that wanted a CPU in the last minute: none would be right."""
     return {
         "processor": processor(),
         "cpus": os.cpu_count(),
@@ -54,5 +69,5 @@ def describe():
         "nftables": version_of("nft", "--version"),
         "haproxy": version_of("haproxy", "-v"),
         "sslh": version_of("sslh", "-V"),
-        "load": os.getloadavg()[0],
+        "busy": busy_share(),
     }

@@ -6,6 +6,7 @@ empty program, which is what measuring costs; everything said afterwards is net 
 """
 
 import collections
+import functools
 import socket
 import struct
 import subprocess
@@ -128,6 +129,7 @@ MIXES = {
 CHAIN_MAX = 64
 
 
+@functools.cache
 def contenders(count, length):
     """{name: object}: all that route so many tags, and the floors."""
     source = programs.emit(programs.rules(count, length))
@@ -168,6 +170,7 @@ def measure_table(count, length, mix, scratch, **options):
 def result(measured):
     """What is kept of a group: net nanoseconds by reload, and the programs' sizes."""
     return {
+        "wrapper": measured.by_reload(EMPTY),
         "net": {name: measured.net(name) for name in measured.times if name != EMPTY},
         "instructions": {name: one.instructions for name, one in measured.programs.items()},
         "jited": {name: one.jited for name, one in measured.programs.items()},

@@ -49,14 +49,14 @@ def sslh(folder, name, port, routes, offset):
 inetd: false;
 numeric: true;
 timeout: 5;
-user: "nobody";
 pidfile: "{folder}/{name}.pid";
 listen: ( {{ host: "0.0.0.0"; port: "{port}"; }} );
 protocols: (
 {protocols}
 );
 """)
-    return [name, f"--config={config}"]
+    # It forks, and what it forks would outlive it: in a PID namespace all end with the first.
+    return ["unshare", "--pid", "--fork", "--kill-child", name, f"--config={config}"]
 
 
 def start(namespace, command, port, log):

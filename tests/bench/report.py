@@ -8,10 +8,11 @@ written here.
 import string
 
 from bench import goals, plot
-from bench.figures import Figure, difference, ratio
+from bench.figures import Figure, column, difference, ratio
 from bench.programs import HERE
 
 TEMPLATE = HERE / "performance.md.in"
+BUSY = 0.05  # a machine that does this much besides is not fit
 
 MIX_TITLES = {
     "misses": "Every tag is unknown; all is refused.",
@@ -109,6 +110,12 @@ def points(results, length, name):
     return found
 
 
+def wrapper(results):
+    """What measuring costs a packet, by the length of the tag that it writes."""
+    return ", ".join(f"{Figure(groups(results, 'hits', length)[0]['wrapper']).median:.1f}"
+                     for length in lengths(results))
+
+
 def plots(results):
     """{file name: SVG}"""
     length = lengths(results)[0]
@@ -155,10 +162,6 @@ STACK_NAMES = {
 }
 
 
-def column(rounds, name):
-    return [each[name] for each in rounds]
-
-
 def stack_table(results):
     hits, misses = results["stack"]["hits"], results["stack"]["misses"]
     rows = []
@@ -172,10 +175,6 @@ def stack_table(results):
 
 
 # ---- TCP -----------------------------------------------------------------------------------------
-
-
-def tcp_column(rounds, name, measurement, quantity):
-    return [each[name][measurement][quantity] for each in rounds]
 
 
 def tcp_names(results):
@@ -197,7 +196,7 @@ def tcp_tables(results):
     names = tcp_names(results)
     pieces = []
     for quantities in (goals.TCP_SPEED, goals.TCP_COST):
-        rows = [[title] + [spread(Figure(tcp_column(rounds, name, one.measurement, one.key)),
+        rows = [[title] + [spread(Figure(column(rounds, name, *one.path)),
                                   one.digits) for one in quantities]
                 for name, title in names.items()]
         if quantities is goals.TCP_COST:
@@ -214,10 +213,17 @@ def tcp_ratio_table(results):
     for name, title in tcp_names(results).items():
         if name != "direct":
             rows.append([title] + [with_interval(ratio(
-                tcp_column(rounds, name, one.measurement, one.key),
-                tcp_column(rounds, "direct", one.measurement, one.key)))
+                column(rounds, name, *one.path),
+                column(rounds, "direct", *one.path)))
                 for one in goals.TCP_SPEED])
     return table(["of direct", *(one.title for one in goals.TCP_SPEED)], rows)
+
+
+def given_up(results):
+    """Rounds that are not among the results, and why."""
+    lines = [f"- {reason}" for reason in results["given_up"]]
+    return "\n".join(["Rounds in which a contender failed, and which do not count:", "", *lines]
+                     if lines else ["No round was given up because a contender failed."])
 
 
 # ---- goals ---------------------------------------------------------------------------------------
@@ -241,8 +247,8 @@ def machine_text(results):
         ["compiler", f"clang {machine['clang']}"],
         ["peers", f"nftables {machine['nftables']}, HAProxy {machine['haproxy']}, "
                   f"sslh {machine['sslh']}"],
-        ["load before", f"{machine['load']:.1f}" + (
-            "" if machine["load"] < 0.5 else ": the machine had other work, do not trust these")],
+        ["busy before", f"{100 * machine['busy']:.0f} %" + (
+            "" if machine["busy"] < BUSY else ": **it had other work, do not trust this**")],
         ["rounds", f"{size['rounds']}"],
     ]
     return table(["", ""], rows).replace("--:", "---")
@@ -259,7 +265,8 @@ def write(results, folder):
         size_table=size_table(results), other_tables=other_tables(results),
         stack_table=stack_table(results), tcp_tables=tcp_tables(results),
         tcp_ratio_table=tcp_ratio_table(results), rounds=size["rounds"], runs=size["repeat"],
-        seconds=f"{size['seconds']:g}")
+        tcp_rounds=size["tcp_rounds"], seconds=f"{size['seconds']:g}",
+        wrapper=wrapper(results), given_up=given_up(results))
     files = {"performance.md": text, **plots(results)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

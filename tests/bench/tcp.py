@@ -8,12 +8,12 @@ are measured in turns: a round is one measurement of each, in an order that rota
 import collections
 import contextlib
 import json
-import os
 import pathlib
 import subprocess
 import tempfile
 
 from bench import programs, proxies
+from bench.machine import busy_seconds
 from lib import mplex as tool
 from lib.netns import SERVER, Network
 
@@ -36,15 +36,12 @@ CONTENDERS = {
     **{name: ("plain", port) for name, port in PROXY_PORTS.items()},
 }
 
+
+class Failed(Exception):
+    """A contender did not go through with a measurement."""
+
+
 Contender = collections.namedtuple("Contender", "network port")
-
-
-def busy_seconds():
-    """CPU time that the machine has spent, on anything but waiting."""
-    with open("/proc/stat") as lines:
-        ticks = [int(word) for word in next(lines).split()[1:]]
-    user, nice, system, _idle, _iowait, irq, softirq, *_ = ticks
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def make_network(stack):
@@ -85,7 +82,6 @@ def contenders(names=tuple(CONTENDERS)):
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(
             tempfile.TemporaryDirectory(prefix="mplex-bench-")))
-        folder.chmod(0o755)  # sslh reads its configuration as nobody
         networks = {}
         for kind in dict.fromkeys(CONTENDERS[name][0] for name in names):
             networks[kind] = make_network(stack)
@@ -144,5 +140,8 @@ def measure_round(ready, number, seconds, measurements=tuple(MEASUREMENTS)):
     done = {name: {} for name in ready}
     for measurement in measurements:
         for name in names:
-            done[name][measurement] = MEASUREMENTS[measurement](ready[name], seconds)
+            try:
+                done[name][measurement] = MEASUREMENTS[measurement](ready[name], seconds)
+            except RuntimeError as error:
+                raise Failed(f"{name}, {measurement}: {error}") from error
     return done

@@ -4,6 +4,7 @@
 No verdict on time.
 """
 
+import contextlib
 import copy
 import shutil
 import struct
@@ -117,8 +118,8 @@ def results():
         pytest.skip("TCP needs Linux 6.8 or later")
     contenders = tuple(name for name in ("direct", "native", *tcp.PROXY_PORTS)
                        if name not in tcp.PROXY_PORTS or shutil.which(name))
-    return bench.measure(bench.Size(rounds=1, repeat=20, live=2000, seconds=0.05, counts=(1, 64),
-                                    lengths=(3,), contenders=contenders))
+    return bench.measure(bench.Size(rounds=1, repeat=20, live=2000, tcp_rounds=1, seconds=0.05,
+                                    counts=(1, 64), lengths=(3,), contenders=contenders))
 
 
 def test_all_is_written(results, tmp_path):
@@ -133,6 +134,31 @@ def test_all_is_written(results, tmp_path):
 def test_connections_reach_the_right_server(results):
     for name in ("direct", "native"):
         assert results["tcp"][0][name]["many"]["right"] == 1
+
+
+def test_a_round_that_fails_is_told(results, monkeypatch):
+    """The others count; with none left there is no result."""
+    def fail_once(ready, number, seconds):
+        if number == 0:
+            raise tcp.Failed("direct, one: the server fell over")
+        return results["tcp"][0]
+
+    monkeypatch.setattr(tcp, "contenders", lambda names: contextlib.nullcontext({}))
+    monkeypatch.setattr(tcp, "measure_round", fail_once)
+    done = bench.measure_tcp(bench.Size(tcp_rounds=3))
+    assert len(done["tcp"]) == 2
+    assert "the server fell over" in report.given_up(done)
+    with pytest.raises(RuntimeError, match="fell over"):
+        bench.measure_tcp(bench.Size(tcp_rounds=1))
+
+
+def test_a_contender_that_fails_is_named(monkeypatch):
+    def fail(contender, seconds):
+        raise RuntimeError("no answer")
+
+    monkeypatch.setitem(tcp.MEASUREMENTS, "one", fail)
+    with pytest.raises(tcp.Failed, match="haproxy, one: no answer"):
+        tcp.measure_round({"haproxy": None}, 0, 0.1)
 
 
 @pytest.mark.parametrize("times", [1, 3])
