@@ -184,7 +184,7 @@ struct pending {
 	bool timestamps;
 	bool ecn;
 	bool delivered; /* TC has handed the segment over */
-	bool closed;	/* the connection that it opened has ended */
+	bool kept;	/* the kernel has, or had, a socket of it */
 	int drops;	/* connections that the listener had dropped by then */
 };
 

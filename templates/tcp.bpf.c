@@ -256,7 +256,7 @@ static __always_inline void note_end(const struct connection *connection)
 	struct pending *known = bpf_map_lookup_elem(&pending, &connection->tuple);
 
 	if (known)
-		known->closed = true;
+		known->kept = true;
 }
 
 /* What becomes of a TCP packet to a listen port. An answer is prepared, not yet written. */

@@ -159,8 +159,8 @@ static void compare_binding(const struct program *program, const struct memory *
 	if (memory->listener != listener)
 		differ(check, "pending", "listener: expected %u, got %u", listener,
 		       memory->listener);
-	if (memory->delivered || memory->closed || memory->drops)
-		differ(check, "pending", "delivered, closed or dropped from the start");
+	if (memory->delivered || memory->kept || memory->drops)
+		differ(check, "pending", "delivered, kept or dropped from the start");
 	if (memory->bound_at < observation.before || memory->bound_at > observation.after)
 		differ(check, "pending", "bound at another time");
 }
@@ -171,7 +171,7 @@ static void compare_untouched(const struct trial *trial, const struct memory *be
 {
 	if (before->binding.isn != after->binding.isn || before->port != after->port ||
 	    before->bound_at != after->bound_at || before->delivered != after->delivered ||
-	    check->outcome.ends != after->closed)
+	    check->outcome.ends != after->kept)
 		differ(check, "pending", "the entry with ISN %u was changed",
 		       trial->situation.pending.isn);
 }

@@ -192,7 +192,7 @@ static int find_pending(struct program *program)
 	MEMBER(tsval);
 	MEMBER(tsecr);
 	MEMBER(delivered);
-	MEMBER(closed);
+	MEMBER(kept);
 	MEMBER(drops);
 #undef MEMBER
 	return err;
@@ -502,7 +502,7 @@ int program_pending_write(const struct program *program, const struct tuple *tup
 	MEMBER(port, memory);
 	MEMBER(listener, memory);
 	MEMBER(delivered, memory);
-	MEMBER(closed, memory);
+	MEMBER(kept, memory);
 	MEMBER(drops, memory);
 	MEMBER(isn, &memory->binding);
 	MEMBER(mss, &memory->binding);
@@ -545,7 +545,7 @@ int program_pending_read(const struct program *program, const struct tuple *tupl
 		.port = (uint16_t)get(value, &program->pending_layout.port),
 		.listener = (uint32_t)get(value, &program->pending_layout.listener),
 		.delivered = get(value, &program->pending_layout.delivered),
-		.closed = get(value, &program->pending_layout.closed),
+		.kept = get(value, &program->pending_layout.kept),
 		.drops = (uint32_t)get(value, &program->pending_layout.drops),
 		.bound_at = get(value, &program->pending_layout.bound_at),
 	};

@@ -44,7 +44,7 @@ struct program {
 	int pending, flows, bound_ports, reply_ports; /* -1 where the program has no such map */
 	struct {
 		struct extent bound_at, isn, port, mss, listener, client_scale, server_scale,
-			scaling, sack, timestamps, ecn, tsval, tsecr, delivered, closed, drops;
+			scaling, sack, timestamps, ecn, tsval, tsecr, delivered, kept, drops;
 	} pending_layout;
 	struct extent flow_port;
 	struct replies *replies; /* the value of reply_ports, mapped, or NULL */
@@ -100,7 +100,7 @@ struct memory {
 	struct binding binding;
 	uint16_t port;
 	uint32_t listener;
-	bool delivered, closed;
+	bool delivered, kept;
 	uint32_t drops;
 	uint64_t bound_at;
 };

@@ -490,7 +490,7 @@ static void draw_memory(struct session *session, const struct listener *listener
 		.port = listener->routes[random_below(random, listener->route_count)].port,
 		.listener = (uint32_t)(listener - session->program.rules.listeners),
 		.delivered = random_chance(random, 50),
-		.closed = random_chance(random, 20),
+		.kept = random_chance(random, 20),
 		.drops = random_chance(random, 40),
 		.bound_at = clock_now() - age,
 	};

@@ -45,7 +45,7 @@ int tc_check_egress(struct program *program, struct talk *talk, const struct tri
 		    struct difference *difference);
 int tc_check_ingress(struct program *program, const struct talk *talk, const struct trial *trial,
 		     struct difference *difference);
-int tc_check_hand_over(struct program *program, const struct hand_over *hand_over,
+int tc_check_hand_over(struct program *program, struct hand_over *hand_over,
 		       const struct trial *trial, struct difference *difference);
 
 /* What the hand-over is expected to count, or NULL; as a name for what was tried. */

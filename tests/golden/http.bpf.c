@@ -1276,7 +1276,7 @@ struct pending {
 	bool timestamps;
 	bool ecn;
 	bool delivered; /* TC has handed the segment over */
-	bool closed;	/* the connection that it opened has ended */
+	bool kept;	/* the kernel has, or had, a socket of it */
 	int drops;	/* connections that the listener had dropped by then */
 };
 
@@ -1623,7 +1623,7 @@ static __always_inline void note_end(const struct connection *connection)
 	struct pending *known = bpf_map_lookup_elem(&pending, &connection->tuple);
 
 	if (known)
-		known->closed = true;
+		known->kept = true;
 }
 
 /* What becomes of a TCP packet to a listen port. An answer is prepared, not yet written. */
@@ -1912,8 +1912,8 @@ static __always_inline bool is_fresh(const struct pending *known)
  *
  * A cookie opens one connection. A segment that was given before is a copy, which must not deliver
  * its message again, unless the kernel could not keep the connection: the accept queue was full.
- * The listener counts what it drops; if it has dropped nothing since, or the connection was seen to
- * end, the first one got through. Of an SO_REUSEPORT group the kernel chooses the member only
+ * If its socket was ever seen, or the listener, which counts what it drops, has dropped nothing
+ * since, the first one got through. Of an SO_REUSEPORT group the kernel chooses the member only
  * later, so there is no queue to ask. The first one's socket may still be in the making, so a copy
  * right behind it must not cause a RST.
  */
@@ -1933,7 +1933,7 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	};
 	struct tcp_sock *tcp;
 	struct sock *sk;
-	bool group, kept;
+	bool group, dropped_nothing;
 
 	if (listener->state != TCP_LISTEN) {
 		count_hand_over(skb, known, NO_LISTENER);
@@ -1946,8 +1946,8 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
 	group = sk->sk_reuseport_cb;
-	kept = !group && known->drops == sk->sk_drops.counter;
-	if (known->closed || (known->delivered && (kept || is_fresh(known)))) {
+	dropped_nothing = !group && known->drops == sk->sk_drops.counter;
+	if (known->kept || (known->delivered && (dropped_nothing || is_fresh(known)))) {
 		count_hand_over(skb, known, REPLAY);
 		return is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
@@ -1997,9 +1997,11 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	known = bpf_map_lookup_elem(&pending, &tuple);
 	if (!known || (tcp->flags & (TCP_SYN | TCP_RST)))
 		return TC_ACT_UNSPEC;
+	if (known->delivered && !known->kept)
+		known->kept = has_socket(skb, packet, &tuple);
 	if (known->isn + 1 != bpf_ntohl(tcp->seq)) /* waits for the first segment, or is ordinary */
 		return !known->delivered && is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
-	if (known->delivered && has_socket(skb, packet, &tuple))
+	if (known->kept && has_socket(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
 	if (!checksum_holds(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
