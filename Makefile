@@ -238,7 +238,7 @@ DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
 DEPS_CLANG  = $(filter-out clang,$(NEWEST_CLANG))
 # Prometheus's own check of the metrics: 100 MB, and its service starts with it, so it is asked for.
 DEPS_PROMTOOL := prometheus
-# What mplex is measured against.
+# What mplex is measured against. As packaged, neither listens anywhere.
 DEPS_BENCH := haproxy sslh
 SUDO       := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 

@@ -2,7 +2,6 @@
 """Measures what mplex costs and writes docs/performance.md: `make bench`."""
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
@@ -138,5 +137,9 @@ def main():
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except RuntimeError as error:
+        sys.exit(f"bench: {error}")

@@ -6,7 +6,7 @@
  * function, and run by BPF_PROG_TEST_RUN. Rounds are interleaved, so that a machine that slows down
  * does so for all; and everything is loaded anew several times, because where the kernel happens to
  * put a program's code moves its time by a nanosecond or two. Prints one line per measurement, for
- * packets.py to make sense of:
+ * run.py to make sense of:
  *
  *	NAME RELOAD ROUND NANOSECONDS
  *
@@ -300,7 +300,7 @@ static int describe(const struct program *program)
 	struct bpf_prog_info info = {.nr_jited_func_lens = 64,
 				     .jited_func_lens = (uintptr_t)lengths};
 	uint32_t info_length = sizeof(info), jited = 0, zero = 0, offset;
-	char value[4096]; /* .bss: the emitted programs have none */
+	char value[4096]; /* .bss */
 	struct bpf_map *map;
 
 	if (bpf_obj_get_info_by_fd(program->fd, &info, &info_length))
@@ -311,6 +311,8 @@ static int describe(const struct program *program)
 	map = find_variable(program->object, ".bss", "results", &offset);
 	if (!map)
 		return fail("the driver lacks", "results", -ENOENT);
+	if (bpf_map__value_size(map) > sizeof(value))
+		return fail("cannot hold the results of", program->name, -E2BIG);
 	if (bpf_map_lookup_elem(bpf_map__fd(map), &zero, value))
 		return fail("cannot read the results of", program->name, -errno);
 	memcpy(results, value + offset, sizeof(results));

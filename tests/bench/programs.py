@@ -16,7 +16,6 @@ import tempfile
 from lib.mplex import BUILD, CLANG, MPLEXC
 
 HERE = pathlib.Path(__file__).parent
-BENCH_RUN = BUILD / "bench" / "bench_run"
 OBJECTS = BUILD / "bench" / "objects"
 
 LISTEN_PORT = 5000

@@ -9,7 +9,7 @@ alike, and the socket's count of drops says which server it was for.
 import contextlib
 import socket
 
-from bench import packets, programs
+from bench import packets, programs, run
 from bench.programs import BUILD, LENGTHS, LISTEN_PORT, TAG_OFFSET
 from lib.netns import Network
 
@@ -24,8 +24,8 @@ NFT = "nft"
 def nft_rules(tags):
     """The same rules for nftables, without connection tracking: one map, and drop what is left."""
     bits = len(tags[0]) * 8
-    offset = (packets.UDP_HEADER + TAG_OFFSET) * 8
-    low, high = (length + packets.UDP_HEADER for length in LENGTHS)
+    offset = (run.UDP_HEADER + TAG_OFFSET) * 8
+    low, high = (length + run.UDP_HEADER for length in LENGTHS)
     routes = ", ".join(f"0x{tag.hex()} : {programs.port_of(index)}"
                        for index, tag in enumerate(tags))
     return f"""
@@ -76,9 +76,9 @@ class Stack:
             self.index = socket.if_nametoindex("eth0")
 
     def _run(self, objects, mix):
-        return packets.measure(
-            objects, packets.frame(), driver=DRIVER, rows=self.rows, reloads=1, rounds=3,
-            tags=(TAGS, TAG_LENGTH, packets.PAYLOAD_AT + TAG_OFFSET), repeat=self.repeat,
+        return run.measure(
+            objects, run.frame(), driver=DRIVER, rows=self.rows, reloads=1, rounds=3,
+            tags=(TAGS, TAG_LENGTH, run.PAYLOAD_AT + TAG_OFFSET), repeat=self.repeat,
             namespace=self.server, live=self.index, **packets.MIXES[mix])
 
     def round(self, mix):

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import __main__ as bench
-from bench import figures, goals, packets, plot, programs, report, stack, tcp
+from bench import figures, goals, packets, plot, programs, report, run, stack, tcp
 from lib.mplex import kernel_hands_over_tcp
 from lib.frames import UDP, Ether
 
@@ -25,15 +25,15 @@ def frames_of(count, length, tmp_path, **options):
     tags = programs.tag_set(count, length)
     rows = tmp_path / "routes"
     rows.write_bytes(programs.map_rows(tags))
-    measured = packets.measure(
-        packets.contenders(count, length), packets.frame(), rows=rows, repeat=1, rounds=32,
-        reloads=1, frames=True, tags=(count, length, packets.PAYLOAD_AT + programs.TAG_OFFSET),
+    measured = run.measure(
+        packets.contenders(count, length), run.frame(), rows=rows, repeat=1, rounds=32,
+        reloads=1, frames=True, tags=(count, length, run.PAYLOAD_AT + programs.TAG_OFFSET),
         **options)
     return {name: one.frames for name, one in measured.programs.items()}
 
 
 def tag_of(frame, length):
-    at = packets.PAYLOAD_AT + programs.TAG_OFFSET
+    at = run.PAYLOAD_AT + programs.TAG_OFFSET
     return frame[at:at + length]
 
 
@@ -61,7 +61,7 @@ def test_floor_rewrites_alike(tmp_path):
 def test_misses_are_left_alone(tmp_path):
     """A tag without a route changes nothing, with any contender."""
     known = set(programs.tag_set(8, 3))
-    seen = frames_of(8, 3, tmp_path, misses=packets.ALWAYS)
+    seen = frames_of(8, 3, tmp_path, misses=run.ALWAYS)
     for name in ("mplex", "map", "chain", "refusing"):
         assert seen[name] == seen["empty"]
         assert not known & {tag_of(frame, 3) for frame in seen[name]}
@@ -70,11 +70,11 @@ def test_misses_are_left_alone(tmp_path):
 def test_verdicts_that_differ_end_the_run(tmp_path):
     tags = programs.tag_set(3, 3)
     source = programs.emit(programs.rules(3, 3))
-    measured = packets.measure(
+    measured = run.measure(
         {"empty": programs.build(programs.bare(programs.PASS)), "mplex": programs.build(source),
          "chain": programs.build(programs.with_chain(source, tags[:2])),
          "map": programs.build(source)},
-        packets.frame(), tags=(3, 3, packets.PAYLOAD_AT + programs.TAG_OFFSET), repeat=10,
+        run.frame(), tags=(3, 3, run.PAYLOAD_AT + programs.TAG_OFFSET), repeat=10,
         rounds=1, reloads=1)
     with pytest.raises(RuntimeError, match="do not do the same"):
         packets.check_verdicts("hits", measured)
