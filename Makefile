@@ -4,6 +4,7 @@
 #   make demo       builds, and shows the whole on real traffic between two network namespaces
 #   make check      all tests; what needs root counts as skipped without it
 #   make check-clang a sample of the tests with the newest clang there is; CLANG=clang-22 works with all
+#   make check-operate 120 replacements under load, and mplex-run killed at every instant
 #   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
 #   make bench      measures what mplex costs, and what others do: docs/performance.md; BENCH_ROUNDS=9
 #   make mutants    do the tests notice small mistakes? MUTANTS=200 of them, SECONDS= SEED= JOBS= ONLY=FILE
@@ -47,7 +48,7 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check check-long check-clang mutants bench sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-operate check-long check-clang mutants bench sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -166,6 +167,11 @@ check-clang: deps-clang tests
 		tests/differential -k 'not random and not cookies' tests/unit tests/golden \
 		tests/network/test_udp_frames.py tests/network/test_tcp_frames.py
 
+# As long as an hour on a busy machine.
+check-operate: tests
+	REPLACEMENTS=120 KILLS=1 $(PYTHON) -m pytest tests/network/test_replace.py \
+		tests/runtime/test_runtime_pins.py
+
 # Ten million frames over ten thousand rule files: about 90 minutes on two cores. A failure is made
 # small and kept as a test in tests/differential/rules/.
 FILES  ?= 10000
@@ -228,7 +234,7 @@ clean:
 
 DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev libjansson-dev libssl-dev \
 	libnftables-dev
-DEPS_TESTS := libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
+DEPS_TESTS := strace libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
 	iptables python3-prometheus-client libclang-rt-dev curl iperf3 ncat netcat-openbsd tcpdump \
 	procps clang-format
 # Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.

@@ -170,13 +170,44 @@ int confirm_start(const struct state *state, const struct generation *generation
 		   : 0;
 }
 
-static int confirm(const char *name)
+static void say_confirmed(const struct state *state, bool json)
+{
+	const struct manifest *manifest = &state->current.record.manifest;
+	json_t *event;
+
+	if (!json) {
+		printf("%s: confirmed the rules of %s\n", state->name, manifest->rules_file);
+		return;
+	}
+	event = json_pack("{s:s, s:s, s:{s:s, s:s}}", "event", "confirmed", "interface",
+			  state->name, "rules", "file", manifest->rules_file, "sha256",
+			  manifest->rules_sha256);
+	json_dumpf(event, stdout, JSON_COMPACT);
+	putchar('\n');
+	json_decref(event);
+}
+
+/* Why there is nothing to confirm. */
+static int explain(const struct state *state, char *error, size_t n)
+{
+	if (*state->note)
+		return failed(error, n, ETIMEDOUT, "%s", state->note);
+	if (!state->current.id)
+		return failed(error, n, ENOENT,
+			      "nothing waits to be confirmed on %s: nothing is attached there",
+			      state->name);
+	return failed(error, n, EALREADY,
+		      "nothing waits to be confirmed on %s: the rules of %s run there, confirmed "
+		      "before, or back because others were not confirmed in time",
+		      state->name, state->current.record.manifest.rules_file);
+}
+
+static int confirm(const char *name, bool json)
 {
 	struct interface interface;
 	struct place place;
 	struct state state;
 	char error[ERROR_SIZE];
-	bool done;
 	int err;
 
 	err = check_require(check_rights, NULL, error, sizeof(error));
@@ -187,43 +218,44 @@ static int confirm(const char *name)
 	if (!err)
 		err = pinned_find(interface.name, &place, error, sizeof(error));
 	if (!err)
-		err = state_open(&state, &place, &interface, interface.name, true, error,
+		err = state_open(&state, &place, &interface, interface.name, false, error,
 				 sizeof(error));
 	if (err)
 		return command_failed(error);
-	done = state_confirm(&state);
-	if (done)
-		printf("%s: confirmed the rules of %s\n", interface.name,
-		       state.current.record.manifest.rules_file);
-	else if (*state.note)
-		command_failed(state.note);
-	else if (state.current.id)
-		fprintf(stderr,
-			"mplex-run: nothing waits to be confirmed on %s: the rules of %s run there, "
-			"confirmed before or back from what was not confirmed in time\n",
-			interface.name, state.current.record.manifest.rules_file);
+	if (state_confirm(&state))
+		say_confirmed(&state, json);
 	else
-		fprintf(stderr,
-			"mplex-run: nothing waits to be confirmed on %s: nothing is attached there\n",
-			interface.name);
+		err = explain(&state, error, sizeof(error));
 	state_close(&state);
-	return done ? STATUS_DONE : STATUS_FAILED;
+	return err ? command_failed(error) : STATUS_DONE;
 }
 
 static int confirm_main(int argc, char **argv)
 {
-	static const struct option names[] = {{}};
+	enum {
+		JSON = 1
+	};
+	static const struct option names[] = {
+		{"json", no_argument, NULL, JSON},
+		{},
+	};
+	bool json = false;
+	int option;
 
-	if (command_option(argc, argv, &confirm_command, names))
-		return STATUS_USAGE;
+	while ((option = command_option(argc, argv, &confirm_command, names))) {
+		if (option < 0)
+			return STATUS_USAGE;
+		json = true;
+	}
 	if (argc - optind != 1)
 		return command_usage("an interface is needed");
-	return confirm(argv[optind]);
+	return confirm(argv[optind], json);
 }
 
 const struct command confirm_command = {
 	.name = "confirm",
-	.arguments = "IFACE",
+	.arguments = "IFACE [--json]",
 	.summary = "Keeps what was attached with --confirm, which else is taken back in time",
+	.options = "  --json             one JSON object\n",
 	.main = confirm_main,
 };

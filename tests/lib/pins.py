@@ -9,6 +9,7 @@ import socket
 import subprocess
 
 from lib.mplex import MPLEX_RUN, Counters, checked
+from lib.waiting import wait_until
 
 ROOT = pathlib.Path("/sys/fs/bpf/mplex")
 SO_NETNS_COOKIE = 71
@@ -95,11 +96,22 @@ def counters(path):
         for reason, text in enumerate(manifest["reasons"]):
             counted[name, text] = (packets[listener["counters"] + reason] +
                                    before.get("reasons", {}).get(text, [0])[0])
+        if not listener.get("routes"):
+            counted[name, "routed"] += sum(count for count, _ in
+                                           before.get("routes", {}).values())
         for route in listener.get("routes", ()):
             counted[name, route["tag"]] = (packets[route["counter"]] +
                                            before.get("routes", {}).get(route["tag"], [0])[0])
             counted[name, "routed"] += counted[name, route["tag"]]
     return Counters({key: count for key, count in counted.items() if count})
+
+
+def soon(condition, timeout=20):
+    """As wait_until, of what a process changes meanwhile: what is looked at may just be going."""
+    def holds():
+        with contextlib.suppress(RuntimeError, FileNotFoundError):
+            return condition()
+    return wait_until(holds, timeout)
 
 
 def kernel_objects():

@@ -5,7 +5,8 @@
  * count the same (ingress) and everything (egress) as the first two ingress reasons and say "next".
  *
  * The tests compile it with their own MANIFEST and leave parts out: -DWITHOUT_TC, -DWITHOUT_XDP,
- * -DWITHOUT_MANIFEST, -DWITHOUT_ADDRESSES, -DUNVERIFIABLE.
+ * -DWITHOUT_MANIFEST, -DWITHOUT_ADDRESSES, -DUNVERIFIABLE; -DWIDE_COUNTERS has ingress_counters in
+ * another layout.
  */
 #include <stdbool.h>
 
@@ -41,11 +42,19 @@ struct {
 	__type(value, struct count);
 } counters SEC(".maps");
 
+#ifdef WIDE_COUNTERS
+struct ingress_count {
+	__u64 bytes, packets;
+};
+#else
+#define ingress_count count
+#endif
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 192);
 	__type(key, __u32);
-	__type(value, struct count);
+	__type(value, struct ingress_count);
 } ingress_counters SEC(".maps");
 
 const volatile __u8 mplex_mac[6];
