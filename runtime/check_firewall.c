@@ -45,14 +45,20 @@ struct examination {
 	struct findings *findings;
 };
 
-static struct firewall_answer judge(const struct examination *examination, uint8_t version,
-				    uint8_t protocol, uint16_t port, bool strict)
+/* What becomes of a client's packets. */
+struct judgement {
+	struct firewall_answer answer; /* to the first, or to the first one that does not pass */
+	bool later;		       /* not of the very first: of those that follow it */
+};
+
+static struct firewall_answer judge_packet(const struct examination *examination, uint8_t version,
+					   uint8_t protocol, uint16_t port, const char *state)
 {
 	const struct firewall_packet packet = {
 		.version = version,
 		.protocol = protocol,
 		.port = port,
-		.state = protocol == IPPROTO_TCP && strict ? "invalid" : "new",
+		.state = state,
 		.interface = examination->interface,
 	};
 	struct firewall_answer answer;
@@ -61,31 +67,71 @@ static struct firewall_answer judge(const struct examination *examination, uint8
 	return answer;
 }
 
+static struct judgement judge(const struct examination *examination, uint8_t version,
+			      uint8_t protocol, uint16_t port, bool strict)
+{
+	bool invalid = strict && protocol == IPPROTO_TCP;
+	struct judgement judgement = {
+		.answer = judge_packet(examination, version, protocol, port,
+				       invalid ? "invalid" : "new"),
+	};
+
+	/* What is once invalid stays so. */
+	if (judgement.answer.fate != FIREWALL_PASSES || invalid)
+		return judgement;
+	judgement.answer = judge_packet(examination, version, protocol, port, "established");
+	judgement.later = judgement.answer.fate != FIREWALL_PASSES;
+	return judgement;
+}
+
+/* Writes ports as "5001,5003-5007", at most so many of either. */
+static void list_ports(const struct ports *ports, char dash, const char *before, const char *after,
+		       unsigned max, char *list, size_t size)
+{
+	unsigned port = ports_next(ports, 0), count = 0;
+	size_t length = 0;
+
+	*list = '\0';
+	while (port < 65536 && count++ < max && length < size) {
+		unsigned last = port;
+
+		while (last + 1 < 65536 && ports_have(ports, last + 1))
+			last++;
+		length += snprintf(list + length, size - length, "%s%s%u", length ? after : "",
+				   before, port);
+		if (last > port && length < size)
+			length += snprintf(list + length, size - length, "%c%u", dash, last);
+		port = ports_next(ports, last + 1);
+	}
+}
+
 /* The command that opens ports, by the tool that the rules belong to. */
 static void mend(const struct examination *examination, const struct firewall_answer *answer,
 		 const char *protocol, const struct ports *ports)
 {
-	bool single = ports_count(ports) == 1;
-	unsigned port = ports_next(ports, 0);
-	char list[256];
-	size_t length = 0;
+	enum {
+		MULTIPORT_MAX = 7, /* ranges in one rule of iptables: 15 numbers */
+		LIST_MAX = 20,
+	};
+	struct findings *findings = examination->findings;
+	char list[400], after[32];
 
-	for (unsigned next = port; next < 65536 && length < sizeof(list) - 16;
-	     next = ports_next(ports, next + 1))
-		length += snprintf(list + length, sizeof(list) - length, "%s%u", length ? "," : "",
-				   next);
-	if (!strcmp(answer->table, "firewalld"))
-		mended_by(examination->findings, "firewall-cmd --add-port=%u/%s", port, protocol);
-	/* iptables writes the names of its chains in capitals. */
-	else if (!strcmp(answer->chain, "INPUT") || !strcmp(answer->chain, "PREROUTING"))
-		mended_by(examination->findings,
-			  "%s -t %s -I %s -p %s -m multiport --dports %s -j ACCEPT",
+	if (!strcmp(answer->table, "firewalld")) {
+		snprintf(after, sizeof(after), "/%s ", protocol);
+		list_ports(ports, '-', "--add-port=", after, MULTIPORT_MAX, list, sizeof(list));
+		mended_by(findings, "firewall-cmd %s/%s", list, protocol);
+	} else if (!strcmp(answer->chain, "INPUT") || !strcmp(answer->chain, "PREROUTING")) {
+		/* iptables writes the names of its chains in capitals. */
+		list_ports(ports, ':', "", ",", MULTIPORT_MAX, list, sizeof(list));
+		mended_by(findings, "%s -t %s -I %s -p %s -m multiport --dports %s -j ACCEPT",
 			  strcmp(answer->family, "ip6") ? "iptables" : "ip6tables", answer->table,
 			  answer->chain, protocol, list);
-	else
-		mended_by(examination->findings, "nft insert rule %s %s %s %s dport %s%s%s accept",
-			  answer->family, answer->table, answer->chain, protocol, single ? "" : "{",
-			  list, single ? "" : "}");
+	} else {
+		list_ports(ports, '-', "", ",", LIST_MAX, list, sizeof(list));
+		mended_by(findings, "nft insert rule %s %s %s %s dport %s%s%s accept",
+			  answer->family, answer->table, answer->chain, protocol,
+			  strchr(list, ',') ? "{" : "", list, strchr(list, ',') ? "}" : "");
+	}
 }
 
 /* The IP versions that a finding is about. */
@@ -94,30 +140,37 @@ static const char *versions_name(unsigned versions)
 	return versions == (V4 | V6) ? "" : versions == V4 ? "IPv4 " : "IPv6 ";
 }
 
-static void tell_tcp(const struct examination *examination, uint16_t port, unsigned versions,
-		     const struct firewall_answer *answer)
+/* What of the clients' packets is meant. */
+static const char *later_words(const struct judgement *judgement)
 {
+	return judgement->later ? "what follows the first packet of " : "";
+}
+
+static void tell_tcp(const struct examination *examination, uint16_t port, unsigned versions,
+		     const struct judgement *judgement)
+{
+	const struct firewall_answer *answer = &judgement->answer;
 	struct ports ports = {};
 
 	if (answer->fate == FIREWALL_DEPENDS) {
 		found(examination->findings, "firewall", VERDICT_UNKNOWN,
-		      "%s of chain %s in table %s %s may drop %sclients of tcp port %u: that depends "
+		      "%s of chain %s in table %s %s may drop %s%sclients of tcp port %u: that depends "
 		      "on \"%s\", which cannot be told from here; the firewall sees data in "
 		      "mid-stream first, so accept the port by number, before rules that want a SYN",
 		      answer->what, answer->chain, answer->family, answer->table,
-		      versions_name(versions), port, answer->depends);
+		      later_words(judgement), versions_name(versions), port, answer->depends);
 		return;
 	}
 	found(examination->findings, "firewall", VERDICT_PROBLEM,
-	      "%s of chain %s in table %s %s drops %sclients of tcp port %u: their handshake is "
+	      "%s of chain %s in table %s %s drops %s%sclients of tcp port %u: their handshake is "
 	      "answered before the firewall, which sees data in mid-stream first%s",
-	      answer->what, answer->chain, answer->family, answer->table, versions_name(versions),
-	      port,
+	      answer->what, answer->chain, answer->family, answer->table, later_words(judgement),
+	      versions_name(versions), port,
 	      examination->strict ? " and takes it for invalid, as nf_conntrack_tcp_loose is 0"
 				  : "; accept the port by number, before rules that want a SYN");
 	/* The switch, where that alone mends it. */
 	if (examination->strict &&
-	    judge(examination, versions & V4 ? 4 : 6, IPPROTO_TCP, port, false).fate ==
+	    judge(examination, versions & V4 ? 4 : 6, IPPROTO_TCP, port, false).answer.fate ==
 		    FIREWALL_PASSES) {
 		mended_by(examination->findings,
 			  "sysctl -w net.netfilter.nf_conntrack_tcp_loose=1");
@@ -128,37 +181,40 @@ static void tell_tcp(const struct examination *examination, uint16_t port, unsig
 }
 
 /* Whether two packets meet the same end at the same place. */
-static bool same_answer(const struct firewall_answer *a, const struct firewall_answer *b)
+static bool same(const struct judgement *one, const struct judgement *other)
 {
-	return a->fate == b->fate && a->family == b->family && a->table == b->table &&
-	       a->chain == b->chain && !strcmp(a->what, b->what) && !strcmp(a->depends, b->depends);
+	const struct firewall_answer *a = &one->answer, *b = &other->answer;
+
+	return one->later == other->later && a->fate == b->fate && a->family == b->family &&
+	       a->table == b->table && a->chain == b->chain && !strcmp(a->what, b->what) &&
+	       !strcmp(a->depends, b->depends);
 }
 
 /* Returns whether the packets pass. */
 static bool look_at_tcp(const struct examination *examination,
 			const struct manifest_listener *listener, unsigned versions)
 {
-	struct firewall_answer v4 = {}, v6 = {};
+	struct judgement v4 = {}, v6 = {};
 
 	if (versions & V4)
 		v4 = judge(examination, 4, IPPROTO_TCP, listener->port, examination->strict);
 	if (versions & V6)
 		v6 = judge(examination, 6, IPPROTO_TCP, listener->port, examination->strict);
-	if (v4.fate != FIREWALL_PASSES && same_answer(&v4, &v6)) {
+	if (v4.answer.fate != FIREWALL_PASSES && same(&v4, &v6)) {
 		tell_tcp(examination, listener->port, V4 | V6, &v4);
 		return false;
 	}
-	if (v4.fate != FIREWALL_PASSES)
+	if (v4.answer.fate != FIREWALL_PASSES)
 		tell_tcp(examination, listener->port, V4, &v4);
-	if (v6.fate != FIREWALL_PASSES)
+	if (v6.answer.fate != FIREWALL_PASSES)
 		tell_tcp(examination, listener->port, V6, &v6);
-	return v4.fate == FIREWALL_PASSES && v6.fate == FIREWALL_PASSES;
+	return v4.answer.fate == FIREWALL_PASSES && v6.answer.fate == FIREWALL_PASSES;
 }
 
 /* The ports of a udp listener that the firewall does not let through, for one IP version. */
 struct shut {
 	struct ports dropped, doubtful;
-	struct firewall_answer dropping, depending; /* of the last of each */
+	struct judgement dropping, depending; /* of the last of each */
 };
 
 static struct shut judge_udp(const struct examination *examination,
@@ -167,15 +223,15 @@ static struct shut judge_udp(const struct examination *examination,
 	struct shut shut = {};
 
 	for (size_t i = 0; i < listener->port_count && i < UDP_PORTS_MAX; i++) {
-		struct firewall_answer answer =
+		struct judgement judgement =
 			judge(examination, version, IPPROTO_UDP, listener->ports[i], false);
 
-		if (answer.fate == FIREWALL_DROPS) {
+		if (judgement.answer.fate == FIREWALL_DROPS) {
 			ports_add(&shut.dropped, listener->ports[i]);
-			shut.dropping = answer;
-		} else if (answer.fate == FIREWALL_DEPENDS) {
+			shut.dropping = judgement;
+		} else if (judgement.answer.fate == FIREWALL_DEPENDS) {
 			ports_add(&shut.doubtful, listener->ports[i]);
-			shut.depending = answer;
+			shut.depending = judgement;
 		}
 	}
 	return shut;
@@ -184,23 +240,25 @@ static struct shut judge_udp(const struct examination *examination,
 static void tell_udp(const struct examination *examination, unsigned versions,
 		     const struct shut *shut)
 {
-	const struct firewall_answer *dropping = &shut->dropping, *depending = &shut->depending;
+	const struct firewall_answer *dropping = &shut->dropping.answer;
+	const struct firewall_answer *depending = &shut->depending.answer;
 	char text[PORTS_TEXT];
 
 	if (ports_count(&shut->doubtful))
 		found(examination->findings, "firewall", VERDICT_UNKNOWN,
-		      "%s of chain %s in table %s %s may drop %smessages for udp %s: that depends on "
+		      "%s of chain %s in table %s %s may drop %s%smessages for udp %s: that depends on "
 		      "\"%s\", which cannot be told from here; the firewall sees messages with the "
 		      "ports that they are routed to",
 		      depending->what, depending->chain, depending->family, depending->table,
-		      versions_name(versions), ports_text(&shut->doubtful, text, sizeof(text)),
-		      depending->depends);
+		      later_words(&shut->depending), versions_name(versions),
+		      ports_text(&shut->doubtful, text, sizeof(text)), depending->depends);
 	if (ports_count(&shut->dropped)) {
 		found(examination->findings, "firewall", VERDICT_PROBLEM,
-		      "%s of chain %s in table %s %s drops %smessages for udp %s: the firewall sees "
+		      "%s of chain %s in table %s %s drops %s%smessages for udp %s: the firewall sees "
 		      "messages with the ports that they are routed to",
 		      dropping->what, dropping->chain, dropping->family, dropping->table,
-		      versions_name(versions), ports_text(&shut->dropped, text, sizeof(text)));
+		      later_words(&shut->dropping), versions_name(versions),
+		      ports_text(&shut->dropped, text, sizeof(text)));
 		mend(examination, dropping, "udp", &shut->dropped);
 	}
 }
@@ -222,7 +280,7 @@ static bool look_at_udp(const struct examination *examination,
 		v6 = judge_udp(examination, listener, 6);
 	if (!memcmp(&v4.dropped, &v6.dropped, sizeof(v4.dropped)) &&
 	    !memcmp(&v4.doubtful, &v6.doubtful, sizeof(v4.doubtful)) &&
-	    same_answer(&v4.dropping, &v6.dropping) && same_answer(&v4.depending, &v6.depending)) {
+	    same(&v4.dropping, &v6.dropping) && same(&v4.depending, &v6.depending)) {
 		tell_udp(examination, V4 | V6, &v4);
 	} else {
 		tell_udp(examination, V4, &v4);

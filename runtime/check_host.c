@@ -62,6 +62,9 @@ void check_kernel(const struct subject *subject, struct findings *findings)
 	else
 		found(findings, "tcx", VERDICT_OK, "TC programs are attached by %s",
 		      tcx ? "tcx" : "a clsact qdisc, since this kernel has no tcx (Linux 6.6)");
+	found(findings, "frags", VERDICT_OK,
+	      kernel_has_frags() ? "XDP sees packets of several buffers"
+				 : "XDP sees packets of one buffer only, before Linux 5.18");
 	look_at_jit(findings);
 }
 

@@ -11,6 +11,7 @@
 
 #include "check.h"
 #include "command.h"
+#include "constants.h"
 #include "error.h"
 #include "finding.h"
 #include "host.h"
@@ -68,6 +69,29 @@ static void examine(const struct subject *subject, struct findings *findings)
 		object_checks[i](subject, findings);
 }
 
+/*
+ * Whether the kernel takes the programs: they are loaded, attached to nothing, and gone again. The
+ * object cannot be used for anything else after it.
+ */
+static void try_load(const struct subject *subject, struct object *object,
+		     struct findings *findings)
+{
+	SCOPED(addresses_free) struct addresses own = {};
+	bool native = subject->mode == MODE_NATIVE;
+	char error[ERROR_SIZE];
+	int err;
+
+	err = host_addresses(subject->interface, &own, error, sizeof(error));
+	if (!err)
+		err = constants_set(object, subject->interface, &own, native, error, sizeof(error));
+	if (!err)
+		err = object_load(object, native, false, error, sizeof(error));
+	/* The end of the kernel's log would follow. */
+	error[strcspn(error, "\n")] = '\0';
+	found(findings, "load", err ? VERDICT_PROBLEM : VERDICT_OK, "%s",
+	      err ? error : "the kernel takes the programs of the object");
+}
+
 static int print(const struct subject *subject, const struct findings *findings, bool json)
 {
 	json_t *list, *all;
@@ -112,6 +136,9 @@ static int doctor(const char *name, const char *path, enum mode mode, bool json)
 		subject.object = &object;
 	}
 	examine(&subject, &findings);
+	/* What is wrong so far would be the reason of a failure, or change it. */
+	if (path && !findings_have(&findings, VERDICT_PROBLEM))
+		try_load(&subject, &object, &findings);
 	if (findings.incomplete || print(&subject, &findings, json))
 		return command_failed("out of memory");
 	if (fflush(stdout) || ferror(stdout))

@@ -597,7 +597,8 @@ static enum outcome walk_rule(struct walk *walk, const json_t *rule, bool *sure,
 		} else {
 			/* dnat, redirect, tproxy, queue, fwd, limit, xt and what comes one day. */
 			match = MAYBE;
-			note_dependence(walk, kind, text_of(argument, "name"));
+			note_dependence(walk, is(kind, "xt") ? "the iptables extension" : kind,
+					text_of(argument, "name"));
 			if (is(kind, "dnat") || is(kind, "redirect") || is(kind, "tproxy") ||
 			    is(kind, "queue") || is(kind, "fwd")) {
 				if (!walk->may_drop)

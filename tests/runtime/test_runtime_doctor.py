@@ -9,7 +9,7 @@ import pytest
 
 import foreign
 import objects
-from lib.clients import connect, exchange, message
+from lib.clients import connect, exchange, message, receive
 from lib.mplex import MPLEX_RUN, Mplex, attach, compile_rules, kernel_hands_over_tcp
 from lib.netns import Namespace, Network, stop
 from lib.servers import IPPROTO_MPTCP, Servers, TcpServer, UdpServer
@@ -284,6 +284,12 @@ def test_veth_peer_beside(own_network):
     assert Doctor(server, tcp(), interface="here").verdicts("veth") == ["ok"]
 
 
+def test_refused_by_the_verifier(network):
+    target = objects.build(objects.MANIFEST, "UNVERIFIABLE")
+    Doctor(network.server, target).one("load", "problem", "the kernel refuses the programs of")
+    assert Doctor(network.server, objects.build()).verdicts("load") == ["ok"]
+
+
 def test_addresses(own_network):
     server = own_network.server
     Doctor(server, objects.build()).one("addresses", "ok", "2 IPv4")
@@ -422,6 +428,8 @@ SHAPES = {
                          "tcp dport 5000 drop\n }\n }\n", False),
     "before": ("table ip early { chain in { type filter hook prerouting priority -300\n"
                "meta l4proto tcp th dport 5000 drop\n }\n }\n", False),
+    "nothing for what follows": (chain("drop", "ct state new tcp dport 5000 accept"), False),
+    "what follows is dropped": (chain("accept", "ct state established tcp dport 5000 drop"), False),
     "untracked": ("table inet raw { chain in { type filter hook prerouting priority -300\n"
                   "tcp dport 5000 notrack\n }\n }\n" + chain("drop", "ct state untracked accept"),
                   True),
@@ -440,9 +448,12 @@ def attached():
 
 
 def gets_through(network):
+    """A message, and what is said after it."""
     try:
         with connect(network.client, 4, 5000, timeout=1.5) as sock:
-            return exchange(sock, message("601")) == 5002
+            assert exchange(sock, message("601")) == 5002
+            sock.sendall(b"more")
+            return receive(sock, 4) == b"more"
     except OSError:
         return False
 
@@ -505,6 +516,13 @@ def test_firewall_for_udp(own_network):
         found = Doctor(server, objects.build())
         follow(server, found.one("firewall", "problem", "udp port 5002"))
         assert Doctor(server, objects.build()).verdicts("firewall") == ["ok"]
+    # Many ports at once, as ranges.
+    target = objects.build(objects.manifest({"ports": [*range(5001, 5101), 5200, 5300]}))
+    with server.firewall(chain("drop", "")):
+        finding = Doctor(server, target).one("firewall", "problem", "and 94 more")
+        assert "{5001-5100,5200,5300}" in finding["remedy"]
+        follow(server, finding)
+        assert Doctor(server, target).verdicts("firewall") == ["ok"]
 
 
 def test_firewall_of_one_family(own_network):
