@@ -191,8 +191,8 @@ def why_not_direct(results, mode, quantity):
     else:
         segment = Figure(results["established"]["net"]["mplex"]).median
         yield f"The program itself takes {segment:.0f} ns a segment."
-    if mode == "native" and "pass" in rounds[0]:
-        bare = ratio(column(rounds, "pass", *quantity.path),
+    if f"pass-{mode}" in rounds[0]:
+        bare = ratio(column(rounds, f"pass-{mode}", *quantity.path),
                      column(rounds, "direct", *quantity.path))
         yield (f"With a program on the interface that only passes everything, and no mplex, it is "
                f"{bare.median:.2f} of direct.")

@@ -181,7 +181,8 @@ def tcp_names(results):
     versions = results["machine"]
     titles = {
         "direct": "direct to the server's port",
-        "pass": "direct, behind an XDP program that passes all",
+        "pass-native": "direct, a program that passes all, native",
+        "pass-generic": "direct, a program that passes all, generic",
         "native": "mplex, native",
         "generic": "mplex, generic",
         "haproxy": f"HAProxy {versions['haproxy']}",
@@ -216,8 +217,8 @@ def tcp_ratio_table(results):
                           for one in goals.TCP_SPEED]
 
     rows = [row(title, name, "direct") for name, title in names.items() if name != "direct"]
-    if "pass" in names and "native" in names:
-        rows.append(row("mplex, native, of the program that passes all", "native", "pass"))
+    rows += [row(f"mplex, {mode}, of a program that passes all", mode, f"pass-{mode}")
+             for mode in goals.modes(results["tcp"]) if f"pass-{mode}" in names]
     return table(["of direct", *(one.title for one in goals.TCP_SPEED)], rows)
 
 

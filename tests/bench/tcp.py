@@ -30,7 +30,8 @@ RULES = tool.RULES.read_text()
 # name: (network, port to connect to; 0: the server's own)
 CONTENDERS = {
     "direct": ("plain", 0),
-    "pass": ("pass", 0),
+    "pass-native": ("pass-native", 0),
+    "pass-generic": ("pass-generic", 0),
     "native": ("native", LISTEN_PORT),
     "generic": ("generic", LISTEN_PORT),
     **{name: ("plain", port) for name, port in PROXY_PORTS.items()},
@@ -61,10 +62,14 @@ def start_servers(network):
         raise RuntimeError("the servers did not start")
 
 
-def attach_pass(network):
-    """A program that passes everything, in the driver of the server's interface."""
+IP_LINK_MODES = {"native": "xdpdrv", "generic": "xdpgeneric"}
+
+
+def attach_pass(network, mode):
+    """A program that passes everything, on the server's interface."""
     target = programs.build(programs.bare_attached())
-    network.server.run(f"ip link set dev eth0 xdpdrv object {target} section xdp")
+    network.server.run(
+        f"ip link set dev eth0 {IP_LINK_MODES[mode]} object {target} section xdp")
 
 
 def start_proxy(namespace, name, folder):
@@ -86,9 +91,9 @@ def contenders(names=tuple(CONTENDERS)):
         for kind in dict.fromkeys(CONTENDERS[name][0] for name in names):
             networks[kind] = make_network(stack)
             start_servers(networks[kind])
-            if kind == "pass":
-                attach_pass(networks[kind])
-            elif kind in ("native", "generic"):
+            if kind.startswith("pass-"):
+                attach_pass(networks[kind], kind.removeprefix("pass-"))
+            elif kind in IP_LINK_MODES:
                 stack.enter_context(tool.attach(networks[kind].server, RULES, kind))
         for name in names:
             if name in PROXY_PORTS:

@@ -116,7 +116,7 @@ def results():
     """Of a small run of all of it; the proxies where they are installed."""
     if not kernel_hands_over_tcp():
         pytest.skip("TCP needs Linux 6.8 or later")
-    contenders = tuple(name for name in ("direct", "native", *tcp.PROXY_PORTS)
+    contenders = tuple(name for name in ("direct", "pass-native", "native", *tcp.PROXY_PORTS)
                        if name not in tcp.PROXY_PORTS or shutil.which(name))
     return bench.measure(bench.Size(rounds=1, repeat=20, live=2000, tcp_rounds=1, seconds=0.05,
                                     counts=(1, 64), lengths=(3,), contenders=contenders))
