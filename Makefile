@@ -7,6 +7,7 @@
 #   make check-operate 120 replacements under load, and mplex-run killed at every instant
 #   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
 #   make bench      measures what mplex costs, and what others do: docs/performance.md; BENCH_ROUNDS=9
+#   make verifier   instruction counts by shape of rule file, into docs/verifier.md
 #   make mutants    do the tests notice small mistakes? MUTANTS=200 of them, SECONDS= SEED= JOBS= ONLY=FILE
 #   make lint       warnings of gcc and clang, format, templates on their own
 #   make sanitize   the unit and command line tests under AddressSanitizer and UBSan
@@ -48,7 +49,7 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check check-operate check-long check-clang mutants bench sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-operate check-long check-clang verifier mutants bench sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -164,13 +165,17 @@ check-clang: deps-clang tests
 	CLANG=$(NEWEST_CLANG) $(BUILD)/tests/differential/differential --seed $(MPLEX_SEED) \
 		--files 30 --frames 1500
 	CLANG=$(NEWEST_CLANG) MPLEX_SEED=$(MPLEX_SEED) $(PYTHON) -m pytest -q \
-		tests/differential -k 'not random and not cookies' tests/unit tests/golden \
+		tests/differential -k 'not random and not cookies and not sanitized' tests/unit tests/golden \
 		tests/network/test_udp_frames.py tests/network/test_tcp_frames.py
 
 # As long as an hour on a busy machine.
 check-operate: tests
 	REPLACEMENTS=120 KILLS=1 $(PYTHON) -m pytest tests/network/test_replace.py \
 		tests/runtime/test_runtime_pins.py
+
+# The table of docs/verifier.md, for the running kernel.
+verifier: tests
+	$(SUDO) $(PYTHON) -B tests/verifier/verifier.py
 
 # Ten million frames over ten thousand rule files: about 90 minutes on two cores. A failure is made
 # small and kept as a test in tests/differential/rules/.

@@ -17,8 +17,8 @@
  * is the one each time, and only the frames and the host are random. --first ends at the first
  * failure and leaves it as large as it is; --save keeps failures, made small, as rule files and
  * frames in a folder (kept.h), and --trial repeats one. --dispatch and --counters are mplexc's, or
- * else random. --write only writes the rule files. --cookies does something else (cookies.c).
- * Needs root.
+ * else random. --frames 0 only loads; --write only writes the rule files. --cookies does something
+ *else (cookies.c). Needs root.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -81,6 +81,8 @@ static void add_up(struct tasks *sum, const struct tasks *tasks)
 		sum->instructions = tasks->instructions;
 		sum->instructions_seed = tasks->instructions_seed;
 	}
+	if (tasks->tc_instructions > sum->tc_instructions)
+		sum->tc_instructions = tasks->tc_instructions;
 	for (size_t i = 0; i < OUTCOMES_MAX && tasks->outcomes[i].reason[0]; i++)
 		count_outcomes(sum, tasks->outcomes[i].reason, tasks->outcomes[i].frames);
 }
@@ -148,8 +150,8 @@ static int run_workers(const struct options *options)
 		add_up(&sum, &tasks[i]);
 	for (size_t i = 0; i < OUTCOMES_MAX && sum.outcomes[i].reason[0]; i++)
 		printf("%10lu  %s\n", sum.outcomes[i].frames, sum.outcomes[i].reason);
-	printf("the verifier went through at most %u instructions (--seed %lu)\n", sum.instructions,
-	       sum.instructions_seed);
+	printf("the verifier went through at most %u instructions (--seed %lu), and %u in TC\n",
+	       sum.instructions, sum.instructions_seed, sum.tc_instructions);
 	printf("%s: %lu rule files%s, %lu frames%s, %lu failures, %lu s\n",
 	       sum.failures || died ? "FAILED" : "passed", sum.files,
 	       options->udp_alone ? " (this kernel hands no tcp over: udp alone)" : "", sum.frames,

@@ -23,7 +23,9 @@ struct draft {
 	struct random *random;
 	FILE *out;
 	bool patterns;
-	unsigned number; /* of the listener */
+	unsigned number;	   /* of the listener */
+	unsigned port, first_port; /* its listen port, and the first listener's */
+	bool shared;		   /* the listen port, with others */
 	unsigned protocols;
 	enum tag_type type;
 	enum tag_order order;
@@ -39,13 +41,26 @@ static const char LETTERS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 static const char PRINTABLE[] = " !\"#$%&'()*+,-/0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				"[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
 
-/* Backend ports of different listeners differ, so that any mode of replies is possible. */
+static bool is_listen_port(const struct draft *draft, unsigned port)
+{
+	return (uint16_t)(port - draft->first_port) <= LISTENERS;
+}
+
+/*
+ * Backend ports of different listeners differ, so that any mode of replies is possible, and none is
+ * another's listen port. A listener may lead to its own.
+ */
 static unsigned backend_port(const struct draft *draft)
 {
-	unsigned port = (unsigned)random_below(draft->random, 65536 / PORT_STRIDE) * PORT_STRIDE +
-			draft->number;
+	unsigned port;
 
-	return port ? port : PORT_STRIDE;
+	if (!draft->shared && random_chance(draft->random, 2))
+		return draft->port;
+	do
+		port = (unsigned)random_below(draft->random, 65536 / PORT_STRIDE) * PORT_STRIDE +
+		       draft->number;
+	while (!port || is_listen_port(draft, port));
+	return port;
 }
 
 static void write_quoted(FILE *out, const char *text)
@@ -469,6 +484,7 @@ void rule_file_write(struct random *random, bool patterns, bool tcp, FILE *out)
 	/* Several on one port tell each other apart by address. */
 	bool shared = count > 1 && random_chance(random, 30);
 	bool by_address = shared || random_chance(random, 30);
+	unsigned first_port = port;
 	unsigned families = (unsigned)random_between(random, 1, 3);
 
 	fputs("version: 1\nlisteners:\n", out);
@@ -478,6 +494,8 @@ void rule_file_write(struct random *random, bool patterns, bool tcp, FILE *out)
 			.out = out,
 			.patterns = patterns,
 			.number = i,
+			.first_port = first_port,
+			.shared = shared,
 			.protocols = (unsigned)random_between(random, 1, 3),
 			.constant = random_u64(random),
 		};
@@ -486,6 +504,7 @@ void rule_file_write(struct random *random, bool patterns, bool tcp, FILE *out)
 			draft.protocols = PROTOCOL_UDP;
 		if (i && !shared)
 			port = port % 65535 + 1;
+		draft.port = port;
 		write_listener(&draft, port, by_address, families & 1, families & 2);
 	}
 }

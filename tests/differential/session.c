@@ -646,6 +646,8 @@ static void note_instructions(struct session *session)
 		tasks->instructions = session->program.instructions;
 		tasks->instructions_seed = session->seed;
 	}
+	if (session->program.tc_instructions > tasks->tc_instructions)
+		tasks->tc_instructions = session->program.tc_instructions;
 }
 
 void session_run(const struct options *options, struct tasks *tasks, uint64_t seed,
@@ -681,7 +683,8 @@ void session_run(const struct options *options, struct tasks *tasks, uint64_t se
 		fail(&session, errors);
 	} else {
 		note_instructions(&session);
-		try_all(&session);
+		if (options->frames)
+			try_all(&session);
 		program_free(&session.program);
 	}
 	free(errors);

@@ -30,6 +30,7 @@ struct tasks {
 	unsigned long files, frames, failures;
 	uint32_t instructions; /* the most that the verifier went through, and for which seed */
 	uint64_t instructions_seed;
+	uint32_t tc_instructions;
 	struct {
 		char reason[24];
 		unsigned long frames;

@@ -8,7 +8,8 @@ A mutant is built in a copy of the tree. What it emits for a number of rule file
 what the sound compiler emits; where that differs, the differential test runs, shortest program
 first. What is still alive then meets the tests of its file (TESTS), and at last is a survivor: it
 needs a test, or an entry in `equivalent` that says why nobody could tell the difference. An entry
-that fits no mutant any more is an error.
+that fits no mutant any more is an error. What changes only comments of the emitted C does not count:
+tests/golden shows it.
 
 Kills are remembered in build/mutants/results.json for as long as the function around the mutant
 stays as it is; survivors are tried again. MUTANTS=N is a random choice by SEED, and SECONDS=N ends
@@ -63,7 +64,7 @@ TESTS = {
 
 @dataclasses.dataclass
 class Result:
-    state: str  # killed, stillborn, survived or equivalent
+    state: str  # killed, stillborn, survived or comment
     by: str = ""
     seconds: float = 0
 
@@ -149,7 +150,7 @@ class Tree:
         self.build = self.root / "build"
         self.differential = self.build / "tests" / "differential" / "differential"
         self.mplexc = self.build / "mplexc"
-        self.number = number
+        self.comments_differ = False
 
     def make(self, *targets, old=()):
         words = ["make", "-s", "CFLAGS=-O1", "WARNINGS=-w"]
@@ -173,10 +174,10 @@ class Tree:
             sys.exit(f"cannot build {self.root}:\n{output.decode()}")
 
     def emit(self, rules, variant):
-        """The emitted C, without its comments: those are for tests/golden."""
+        """The emitted C with its comments and without; None: mplexc fails."""
         status, output = run([self.mplexc, rules, "-o", "-", *variant], 20, cwd=self.root)
         if status == 0:
-            return COMMENT.sub(lambda match: match.group(1) or b" ", output)
+            return output, COMMENT.sub(lambda match: match.group(1) or b" ", output)
         return None
 
     def rebuild(self):
@@ -208,9 +209,9 @@ class Corpus:
         for rules in files:
             for variant in VARIANTS:
                 made = tree.emit(rules, variant)
-                if made is not None and made not in [one[2] for one in self.emitted]:
+                if made and made not in [one[2] for one in self.emitted]:
                     self.emitted.append((rules, variant, made))
-        self.emitted.sort(key=lambda one: len(one[2]))
+        self.emitted.sort(key=lambda one: len(one[2][1]))
 
 
 def find_changed(tree, corpus):
@@ -219,8 +220,10 @@ def find_changed(tree, corpus):
         made = tree.emit(rules, variant)
         if made is None:
             raise Killed("mplexc fails")
-        if made != sound:
-            yield rules, variant, made
+        if made[1] != sound[1]:
+            yield rules, variant, made[1]
+        elif made[0] != sound[0]:
+            tree.comments_differ = True
 
 
 def choose(changed):
@@ -292,6 +295,7 @@ def try_mutant(tree, corpus, mutant):
     source = (ROOT / mutant.file).read_text()
     begin = time.monotonic()
     result = Result("survived")
+    tree.comments_differ = False
     tree.put(mutant.file, mutant.apply(source))
     try:
         tree.rebuild()
@@ -300,7 +304,8 @@ def try_mutant(tree, corpus, mutant):
         if changed or mutant.file.startswith("compiler/"):
             try_pytest(tree, TESTS.get(mutant.file, []))
         if not changed:
-            result.by = "no program differs"
+            result = Result("comment") if tree.comments_differ else Result(
+                "survived", "no program differs")
     except Killed as killed:
         result = Result("killed", str(killed))
     except Stillborn:
@@ -353,7 +358,8 @@ def report(chosen, results, explained):
     count = {state: len(found) for state, found in states.items()}
     print(f"{len(chosen)} mutants: {count.get('killed', 0)} killed, "
           f"{count.get('survived', 0)} survived, {count.get('equivalent', 0)} explained as "
-          f"equivalent, {count.get('stillborn', 0)} do not compile")
+          f"equivalent, {count.get('comment', 0)} change comments only, "
+          f"{count.get('stillborn', 0)} do not compile")
     return count.get("survived", 0)
 
 
