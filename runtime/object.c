@@ -206,16 +206,15 @@ static int cannot_open(const struct object *object, int code, char *error, size_
 		      object->path, why, log_tail(3));
 }
 
-int object_open(const char *path, struct object *out, char *error, size_t n)
+/* Everything behind the reading of the file, which then belongs to the object, or is freed. */
+static int open_file(const char *path, struct bytes file, struct object *out, char *error, size_t n)
 {
-	SCOPED(object_close) struct object object = {.path = path};
+	SCOPED(object_close) struct object object = {.path = path, .file = file};
 	int err;
 
 	libbpf_set_print(keep_log);
 	register_xdp_section();
-	err = file_read(path, &object.file, error, n);
-	if (!err)
-		err = read_manifest(&object, error, n);
+	err = read_manifest(&object, error, n);
 	if (!err)
 		err = rehearse_open(&object, error, n);
 	if (err)
@@ -229,6 +228,25 @@ int object_open(const char *path, struct object *out, char *error, size_t n)
 	*out = object;
 	memset(&object, 0, sizeof(object));
 	return 0;
+}
+
+int object_open(const char *path, struct object *out, char *error, size_t n)
+{
+	struct bytes file;
+	int err = file_read(path, &file, error, n);
+
+	return err ? err : open_file(path, file, out, error, n);
+}
+
+int object_reopen(const struct object *object, struct object *out, char *error, size_t n)
+{
+	struct bytes file = {.data = malloc(object->file.size), .size = object->file.size};
+
+	if (!file.data)
+		return failed(error, n, ENOMEM, "cannot open %s again: out of memory",
+			      object->path);
+	memcpy(file.data, object->file.data, file.size);
+	return open_file(object->path, file, out, error, n);
 }
 
 void object_close(struct object *object)

@@ -29,6 +29,12 @@ struct object {
  */
 int object_open(const char *path, struct object *out, char *error, size_t n);
 
+/*
+ * Opens an object once more as it was when it was opened, whatever became of its file since: to
+ * load it with other constants (state_replace). As object_open.
+ */
+int object_reopen(const struct object *object, struct object *out, char *error, size_t n);
+
 void object_close(struct object *object);
 
 /* The size in bytes of a constant of the object, 0 where the program does not use it. */

@@ -185,19 +185,25 @@ static int prepare(struct session *session, char *error, size_t n)
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
 
-/* Loads and attaches. */
-static int start(struct session *session, char *error, size_t n)
+static struct change change_of(const struct session *session, struct object *object,
+			       const struct addresses *addresses)
 {
-	const struct subject subject = subject_of(session);
-	const struct change change = {
-		.object = &session->object,
+	return (struct change){
+		.object = object,
 		.path = session->path ?: session->options->object,
 		.mode = session->mode,
 		/* In generic mode TC would see frames of such a program without Ethernet header. */
 		.frags = session->mode == MODE_NATIVE,
-		.addresses = &session->addresses,
+		.addresses = addresses,
 		.confirm = session->options->confirm,
 	};
+}
+
+/* Loads and attaches. */
+static int start(struct session *session, char *error, size_t n)
+{
+	const struct subject subject = subject_of(session);
+	const struct change change = change_of(session, &session->object, &session->addresses);
 
 	warn_of(check_veth, &subject);
 	if (state_replace(&session->state, &change, error, n))
@@ -251,22 +257,62 @@ static int see_change(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
-/* The addresses are constants of the loaded program: a change can only be told. */
-static void compare_addresses(struct session *session)
+/* Puts the object in its own place, with other constants. */
+static int replace_constants(struct session *session, const struct interface *interface,
+			     const struct addresses *addresses, char *error, size_t n)
 {
-	SCOPED(addresses_free) struct addresses now = {};
-	char error[ERROR_SIZE];
+	SCOPED(object_close) struct object object = {};
+	struct object before = session->object;
+	struct change change = change_of(session, &object, addresses);
+	int err = object_reopen(&session->object, &object, error, n);
 
-	if (!constants_use_addresses(&session->object) ||
-	    host_addresses(&session->interface, &now, error, sizeof(error)) ||
-	    addresses_equal(&now, &session->addresses))
+	if (!err)
+		err = constants_set(&object, interface, addresses, session->mode == MODE_NATIVE,
+				    error, n);
+	if (!err)
+		err = state_replace(&session->state, &change, error, n);
+	if (err)
+		return err;
+	session->object = object;
+	object = before;
+	return 0;
+}
+
+static bool looks_the_same(const struct interface *a, const struct interface *b)
+{
+	return a->mtu == b->mtu && !memcmp(a->mac, b->mac, sizeof(a->mac));
+}
+
+/*
+ * The host's addresses, the interface's own and its MTU are constants of the loaded program. It
+ * follows them; where it cannot, that is said once.
+ */
+static void follow_addresses(struct session *session)
+{
+	SCOPED(addresses_free) struct addresses now = {}, before = session->addresses;
+	struct interface interface;
+	char error[ERROR_SIZE], why[ERROR_SIZE];
+	bool same;
+
+	memset(&session->addresses, 0, sizeof(session->addresses));
+	if (host_interface(session->interface.name, &interface, why, sizeof(why)) ||
+	    host_addresses(&interface, &now, why, sizeof(why))) {
+		session->addresses = before;
+		memset(&before, 0, sizeof(before));
 		return;
-	snprintf(error, sizeof(error),
-		 "the host's addresses have changed, and the rules on %s still serve those it had: "
-		 "start mplex-run again",
-		 session->interface.name);
-	complain(error);
-	addresses_free(&session->addresses);
+	}
+	same = !constants_use_addresses(&session->object) || addresses_equal(&now, &before);
+	if (!same || !looks_the_same(&interface, &session->interface)) {
+		int err = replace_constants(session, &interface, &now, why, sizeof(why));
+
+		snprintf(error, sizeof(error), "%s%s have changed, and the rules on %s %s%.*s",
+			 same ? "Ethernet address or MTU of " : "the host's addresses",
+			 same ? interface.name : "", interface.name,
+			 err ? "are still for those before: start mplex-run again; " : "with them",
+			 (int)sizeof(error) / 2, err ? why : "");
+		complain(error);
+	}
+	session->interface = interface;
 	session->addresses = now;
 	memset(&now, 0, sizeof(now));
 }
@@ -285,7 +331,7 @@ static int handle_changes(struct session *session, int fd, char *error, size_t n
 			      "interface %s was removed, and the programs with it: start mplex-run "
 			      "again once it is back",
 			      session->interface.name);
-	compare_addresses(session);
+	follow_addresses(session);
 	return 0;
 }
 
