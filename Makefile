@@ -168,7 +168,7 @@ check-clang: deps-clang tests
 		tests/differential -k 'not random and not cookies and not sanitized' tests/unit tests/golden \
 		tests/network/test_udp_frames.py tests/network/test_tcp_frames.py
 
-# As long as an hour on a busy machine.
+# About ten minutes.
 check-operate: tests
 	REPLACEMENTS=120 KILLS=1 $(PYTHON) -m pytest tests/network/test_replace.py \
 		tests/runtime/test_runtime_pins.py
