@@ -2,6 +2,7 @@
 """The command line of mplexc: what it reads and writes, what it leaves alone, how it ends."""
 
 import json
+import hashlib
 import os
 import pty
 import re
@@ -218,6 +219,17 @@ def test_output_is_the_same_everywhere(place, tmp_path_factory):
                 env={"LC_ALL": "tr_TR.UTF-8", "TZ": "Asia/Tokyo", "HOME": "/nonexistent"})
     assert again.stdout == first
     assert str(place) not in first and str(elsewhere) not in first
+
+
+def test_the_program_says_what_it_was_made_of(place):
+    """Header, metadata for bpftool, and manifest: the same digest of the rule file."""
+    done = run(place, "good.yaml", "-o", "-")
+    digest = hashlib.sha256((place / "good.yaml").read_bytes()).hexdigest()
+    assert re.search(rf"^ \* SHA-256 of the rules: {digest}$", done.stdout, re.MULTILINE)
+    assert f'bpf_metadata_rules_sha256[] =\n\t"{digest}";' in done.stdout
+    assert f'\\"sha256\\":\\"{digest}\\"' in done.stdout
+    version = run(place, "--version").stdout.split()[1]
+    assert f'bpf_metadata_mplex_version[] = "{version}";' in done.stdout
 
 
 def test_existing_output_stays_on_every_failure(place):

@@ -156,6 +156,16 @@ bool network_refuses(const struct tuple *tuple)
 	       (needs_interface(tuple->source) || needs_interface(tuple->destination));
 }
 
+/* The addresses that every TCP socket may have. */
+bool network_connects(const struct tuple *tuple)
+{
+	const uint8_t *to = tuple->destination;
+
+	if (tuple->family == 4)
+		return to[0] != 0 && to[0] != 127 && to[0] < 224;
+	return to[0] >> 5 == 1; /* 2000::/3 */
+}
+
 /* ---- Connections ---- */
 
 static socklen_t to_sockaddr(uint8_t family, const uint8_t *address, const uint8_t *port,

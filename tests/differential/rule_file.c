@@ -26,6 +26,7 @@ struct draft {
 	unsigned number;	   /* of the listener */
 	unsigned port, first_port; /* its listen port, and the first listener's */
 	bool shared;		   /* the listen port, with others */
+	bool alone;		   /* in its rule file */
 	unsigned protocols;
 	enum tag_type type;
 	enum tag_order order;
@@ -388,6 +389,25 @@ static void write_length(const struct draft *draft)
 		fprintf(draft->out, "    length: %u..%u\n", min, max);
 }
 
+/* Of a listener that is alone: any prefix, down to all addresses. */
+static void write_any_prefix(const struct draft *draft, bool ipv4)
+{
+	struct random *random = draft->random;
+	unsigned prefix = (unsigned)random_between(random, 0, ipv4 ? 32 : 128);
+	uint8_t bytes[16];
+
+	random_fill(random, bytes, sizeof(bytes));
+	for (unsigned bit = prefix; bit < 128; bit++)
+		bytes[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
+	fputs("    addresses:\n      - ", draft->out);
+	if (ipv4)
+		fprintf(draft->out, "%u.%u.%u.%u", bytes[0], bytes[1], bytes[2], bytes[3]);
+	else
+		for (int i = 0; i < 16; i += 2)
+			fprintf(draft->out, "%s%x", i ? ":" : "", bytes[i] << 8 | bytes[i + 1]);
+	fprintf(draft->out, "/%u\n", prefix);
+}
+
 /* Prefixes of different listeners differ in their third byte, so that none overlap. */
 static void write_addresses(const struct draft *draft, bool ipv4, bool ipv6)
 {
@@ -456,7 +476,9 @@ static void write_listener(struct draft *draft, unsigned port, bool addresses, b
 	fprintf(draft->out, "  %.30s%u:\n", name, draft->number);
 	fprintf(draft->out, "    protocol: %s\n", protocol_text(random, draft->protocols));
 	fprintf(draft->out, "    port: %u\n", port);
-	if (addresses)
+	if (addresses && draft->alone && random_chance(random, 50))
+		write_any_prefix(draft, ipv4 && (!ipv6 || random_chance(random, 50)));
+	else if (addresses)
 		write_addresses(draft, ipv4, ipv6);
 	write_tag(draft);
 	if (random_chance(random, 40))
@@ -496,6 +518,7 @@ void rule_file_write(struct random *random, bool patterns, bool tcp, FILE *out)
 			.number = i,
 			.first_port = first_port,
 			.shared = shared,
+			.alone = count == 1,
 			.protocols = (unsigned)random_between(random, 1, 3),
 			.constant = random_u64(random),
 		};

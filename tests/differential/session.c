@@ -344,6 +344,8 @@ static void try_connection(struct session *session)
 	    !listener_has_family(&traffic, listener, tuple.family))
 		return;
 	address_draw(&traffic, listener, tuple.family, tuple.destination);
+	if (!network_connects(&tuple))
+		return;
 	network_client(random, WAY_SENDER, tuple.family, tuple.source, &unused);
 	err = connection_open(&tuple, timestamps, &connection);
 	if (!err) {

@@ -19,6 +19,7 @@ the run when that time is over; the score is of those that were tried. Needs roo
 import argparse
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -54,7 +55,8 @@ CLANG = os.environ.get("CLANG") or "clang"
 UNIT_TESTS = {"compiler/dispatch_emit.c": ["test_dispatch"]}
 TESTS = {
     "compiler/emit_manifest.c": ["tests/cli/test_command.py", "tests/runtime/test_runtime_rules.py"],
-    "compiler/emit.c": ["tests/network/test_udp_icmp.py", "tests/network/test_udp.py"],
+    "compiler/emit.c": ["tests/cli/test_command.py", "tests/network/test_udp_icmp.py",
+                        "tests/network/test_udp.py"],
     "templates/egress.bpf.c": ["tests/network/test_udp.py", "tests/network/test_udp_icmp.py"],
     "templates/icmp.bpf.c": ["tests/network/test_udp_icmp.py"],
     "templates/ingress.bpf.c": ["tests/network/test_tcp_frames.py", "tests/network/test_tcp.py",
@@ -100,40 +102,47 @@ def run(words, seconds, **options):
 @dataclasses.dataclass
 class Equivalence:
     file: str
-    text: str
+    lines: list  # of the file, without their indentation; the last one is changed
     changes: list
     why: str
     used: set = dataclasses.field(default_factory=set)
 
 
 def read_equivalences(path):
-    """Blocks between empty lines: the file, a line of it, changes `a -> b`, and then why."""
+    """Blocks between empty lines: the file, one line of it or several, changes, and then why."""
     found = []
     for block in path.read_text().split("\n\n"):
         lines = [line.strip() for line in block.splitlines() if not line.startswith("#")]
         if not lines:
             continue
-        if len(lines) < 4:
+        changes = [line for line in lines if line.startswith("`") and "` -> `" in line]
+        first = lines.index(changes[0]) if changes else 0
+        why = " ".join(lines[first + len(changes):])
+        if first < 2 or not why:
             sys.exit(f"{path}: a block needs a file, a line, a change and a reason:\n{block}")
-        changes = [line for line in lines[2:] if line.startswith("`") and "` -> `" in line]
-        why = " ".join(lines[2 + len(changes):])
-        if not changes or not why:
-            sys.exit(f"{path}: a block needs a change and a reason:\n{block}")
-        found.append(Equivalence(lines[0], lines[1], changes, why))
+        found.append(Equivalence(lines[0], lines[1:first], changes, why))
     return found
 
 
+@functools.cache
+def lines_of(name):
+    return [line.strip() for line in (ROOT / name).read_text().splitlines()]
+
+
 def explain(equivalences, mutant):
+    """Whether an entry fits."""
+    change = f"`{mutant.before}` -> `{mutant.after}`"
     for one in equivalences:
-        change = f"`{mutant.before}` -> `{mutant.after}`"
-        if one.file == mutant.file and one.text == mutant.text and change in one.changes:
+        count = len(one.lines)
+        if one.file == mutant.file and change in one.changes and \
+                lines_of(mutant.file)[mutant.line - count:mutant.line] == one.lines:
             one.used.add(change)
-            return one.why
-    return None
+            return True
+    return False
 
 
 def check_stale(equivalences):
-    stale = [f"{one.file}: {change} in: {one.text}" for one in equivalences
+    stale = [f"{one.file}: {change} in: {one.lines[-1]}" for one in equivalences
              for change in one.changes if change not in one.used]
     if stale:
         sys.exit("entries of tests/mutants/equivalent that fit nothing any more:\n" +
@@ -204,7 +213,8 @@ class Corpus:
         subprocess.run([tree.differential, "--write", folder, "--seed", str(RANDOM_SEED),
                         "--files", str(RANDOM_FILES)], check=True)
         files = [*sorted(ROOT.glob("rules/*.yaml")), *sorted(ROOT.glob("tests/golden/*.yaml")),
-                 *sorted((HERE / "rules").glob("*.yaml")), *sorted(folder.glob("*.yaml"))]
+                 *sorted(ROOT.glob("tests/differential/rules/*.yaml")),
+                 *sorted(folder.glob("*.yaml"))]
         self.emitted = []
         for rules in files:
             for variant in VARIANTS:
@@ -241,6 +251,16 @@ def try_compile(made):
         raise Stillborn
 
 
+def try_warnings(changed):
+    """As tests/golden does."""
+    for rules, variant, made in changed:
+        if rules.parent in (ROOT / "rules", ROOT / "tests" / "golden") and not variant:
+            status, _ = run([CLANG, "-target", "bpf", "-Wall", "-Wextra", "-Werror",
+                             "-fsyntax-only", "-x", "c", "-"], 20, stdin=save(made))
+            if status:
+                raise Killed("warning")
+
+
 def save(text):
     file = open(PLACE / f"emitted-{os.getpid()}-{hashlib.sha256(text).hexdigest()[:12]}", "w+b")
     os.unlink(file.name)
@@ -270,7 +290,9 @@ def try_differential(tree, corpus):
         return False
     try_compile(first[2])
     try_program(tree, *first[:2], 0)
-    for seed, (rules, variant, _) in enumerate(choose([first, *changed])):
+    changed = [first, *changed]
+    try_warnings(changed)
+    for seed, (rules, variant, _) in enumerate(choose(changed)):
         try_program(tree, rules, variant, seed + 1)
     return True
 
