@@ -138,6 +138,20 @@ fuzzers:
 fuzz: fuzzers all
 	$(PYTHON) -B tests/fuzz/fuzz.py
 
+# ---- allocation that fails --------------------------------------------------------------------------
+
+$(BUILD)/tests/memory/mplexc_main.o: compiler/main.c $(BUILD)/parts_list.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Dmain=mplexc_main -c $< -o $@
+
+$(BUILD)/tests/out_of_memory: $(BUILD)/tests/memory/out_of_memory.o $(BUILD)/tests/memory/mplexc_main.o \
+		$(BUILD)/libmplexc.a $(BUILD)/libmplexrun.a
+	$(CC) $(CFLAGS) $^ $(LIBS_COMPILER) $(LIBS_RUNTIME) -o $@
+
+ifndef SANITIZE
+tests: $(BUILD)/tests/out_of_memory
+endif
+
 # ---- attacks ----------------------------------------------------------------------------------------
 
 $(BUILD)/tests/flood: tests/attack/flood.c

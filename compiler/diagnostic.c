@@ -276,6 +276,7 @@ static json_t *json_text(const char *text)
 	json_t *json = json_string(text);
 	char *shown = NULL;
 	size_t size = 0;
+	bool failed;
 	FILE *out;
 
 	if (json)
@@ -284,7 +285,8 @@ static json_t *json_text(const char *text)
 	if (!out)
 		return NULL;
 	show_text(text, out);
-	if (!fclose(out))
+	failed = ferror(out);
+	if (!fclose(out) && !failed && shown)
 		json = json_string(shown);
 	free(shown);
 	return json;
@@ -292,13 +294,16 @@ static json_t *json_text(const char *text)
 
 static json_t *json_one(const struct diagnostic *diagnostic, const struct source *source)
 {
-	json_t *json =
-		json_pack("{s:s, s:o}", "severity", severity_names[diagnostic->severity], "message",
-			  json_text(diagnostic->message ? diagnostic->message : "out of memory"));
+	json_t *json = json_pack("{s:s}", "severity", severity_names[diagnostic->severity]);
+	const char *message = diagnostic->message ? diagnostic->message : "out of memory";
 	struct position start, end;
 	struct place place = diagnostic->place;
 
-	if (!json || !source || place.offset == SIZE_MAX)
+	if (json_object_set_new(json, "message", json_text(message))) {
+		json_decref(json);
+		return NULL;
+	}
+	if (!source || place.offset == SIZE_MAX)
 		return json;
 	start = source_position(source, place.offset);
 	end = source_position(source, place.offset + place.length);
@@ -321,17 +326,23 @@ static json_t *json_all(const struct diagnostics *diagnostics, const struct diag
 	for (shown = 0; shown < diagnostics->count && shown < DIAGNOSTICS_SHOWN; shown++) {
 		json_t *one = json_one(order[shown], source), *notes = json_array();
 
+		bool failed = false;
+
 		for (const struct diagnostic *note = order[shown]->notes; note; note = note->next)
-			json_array_append_new(notes, json_one(note, source));
-		if (json_object_set_new(one, "notes", notes) || json_array_append_new(list, one)) {
+			failed |= json_array_append_new(notes, json_one(note, source)) != 0;
+		failed |= json_object_set_new(one, "notes", notes) != 0;
+		if (failed)
+			json_decref(one);
+		if (failed || json_array_append_new(list, one)) {
 			json_decref(list);
 			return NULL;
 		}
 	}
-	json = json_pack("{s:I, s:I, s:I, s:o}", "errors", (json_int_t)diagnostics->error_count,
+	json = json_pack("{s:I, s:I, s:I}", "errors", (json_int_t)diagnostics->error_count,
 			 "warnings", (json_int_t)diagnostics->warning_count, "omitted",
-			 (json_int_t)(total - shown), "diagnostics", list);
-	if (json && source && json_object_set_new(json, "file", json_text(source->path))) {
+			 (json_int_t)(total - shown));
+	if (json_object_set_new(json, "diagnostics", list) ||
+	    (source && json_object_set_new(json, "file", json_text(source->path)))) {
 		json_decref(json);
 		return NULL;
 	}

@@ -335,10 +335,14 @@ static void write_judge(struct emission *e)
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
+	bool failed = true;
 
-	if (out)
+	if (out) {
 		emit_judge(plan, out);
-	if (!out || fclose(out)) {
+		failed = ferror(out);
+		failed |= fclose(out);
+	}
+	if (failed || !text) {
 		e->error = -ENOMEM;
 		free(text);
 		return;

@@ -309,7 +309,8 @@ static int run_tests(const struct rules *rules, const struct source *source, FIL
 
 	if (failed < 0)
 		diagnostics_error(diagnostics, NOWHERE, "the tests could not be run: %s",
-				  strerror(-failed));
+				  failed == -EIO ? "libcrypto failed, most likely out of memory"
+						 : strerror(-failed));
 	return failed ? FAILED : DONE;
 }
 

@@ -610,8 +610,11 @@ int manifest_parse(const void *data, size_t size, struct manifest *out, char *er
 
 	if (!end)
 		return failed(error, n, EINVAL, "the manifest has no end");
+	errno = 0;
 	manifest.document =
 		json_loadb(data, end - (const char *)data, JSON_REJECT_DUPLICATES, &where);
+	if (!manifest.document && errno == ENOMEM)
+		return no_memory(&reader);
 	if (!manifest.document)
 		return failed(error, n, EINVAL, "the manifest is not JSON: line %d, column %d",
 			      where.line, where.column);

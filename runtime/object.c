@@ -102,6 +102,11 @@ static int malformed(const struct object *object, const char *what, char *error,
 		      object->path, what);
 }
 
+static int out_of_memory(const struct object *object, char *error, size_t n)
+{
+	return failed(error, n, ENOMEM, "cannot open %s: out of memory", object->path);
+}
+
 static int read_manifest(struct object *object, char *error, size_t n)
 {
 	char why[512];
@@ -111,6 +116,8 @@ static int read_manifest(struct object *object, char *error, size_t n)
 	err = section_find(&object->file, ".mplex", &section, why, sizeof(why));
 	if (err == -ENOENT)
 		return not_ours(object, "it has no manifest", error, n);
+	if (err == -ENOMEM)
+		return out_of_memory(object, error, n);
 	if (err)
 		return failed(error, n, EINVAL,
 			      "%s cannot be loaded: %s; make it with mplexc and clang",
@@ -118,6 +125,8 @@ static int read_manifest(struct object *object, char *error, size_t n)
 	err = manifest_parse(section.data, section.size, &object->manifest, why, sizeof(why));
 	if (err == -ENOTSUP)
 		return failed(error, n, ENOTSUP, "%s is too new: %s", object->path, why);
+	if (err == -ENOMEM)
+		return out_of_memory(object, error, n);
 	return err ? malformed(object, why, error, n) : 0;
 }
 
@@ -198,7 +207,7 @@ static int cannot_open(const struct object *object, int code, char *error, size_
 	char why[128];
 
 	if (code == ENOMEM)
-		return failed(error, n, ENOMEM, "cannot open %s: out of memory", object->path);
+		return out_of_memory(object, error, n);
 	libbpf_strerror(code, why, sizeof(why));
 	return failed(error, n, EINVAL,
 		      "%s is malformed: libbpf cannot open it: %s; make it again with mplexc and "

@@ -63,6 +63,13 @@ static void scoped_elf_end(Elf **elf)
 	elf_end(*elf);
 }
 
+/* What libelf could not do: for lack of memory, or because the file is not what it says. */
+static int unreadable(const char *why, char *error, size_t n)
+{
+	return errno == ENOMEM ? failed(error, n, ENOMEM, "out of memory")
+			       : failed(error, n, EINVAL, "%s", why);
+}
+
 int section_find(const struct bytes *file, const char *name, struct bytes *out, char *error,
 		 size_t n)
 {
@@ -71,16 +78,17 @@ int section_find(const struct bytes *file, const char *name, struct bytes *out, 
 	size_t names;
 	GElf_Ehdr header;
 
+	errno = 0;
 	elf_version(EV_CURRENT);
 	elf = elf_memory(file->data, file->size);
 	if (!elf || elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &header) ||
 	    header.e_machine != EM_BPF)
-		return failed(error, n, EINVAL, "it is not a BPF object file");
+		return unreadable("it is not a BPF object file", error, n);
 	if (header.e_ident[EI_DATA] !=
 	    (__BYTE_ORDER == __LITTLE_ENDIAN ? ELFDATA2LSB : ELFDATA2MSB))
 		return failed(error, n, EINVAL, "it was compiled for the other byte order");
 	if (elf_getshdrstrndx(elf, &names))
-		return failed(error, n, EINVAL, "it is cut off or damaged");
+		return unreadable("it is cut off or damaged", error, n);
 
 	while ((section = elf_nextscn(elf, section))) {
 		const char *found;
@@ -88,7 +96,7 @@ int section_find(const struct bytes *file, const char *name, struct bytes *out, 
 		Elf_Data *data;
 
 		if (!gelf_getshdr(section, &shape))
-			return failed(error, n, EINVAL, "it is cut off or damaged");
+			return unreadable("it is cut off or damaged", error, n);
 		found = elf_strptr(elf, names, shape.sh_name);
 		if (!found || strcmp(found, name))
 			continue;

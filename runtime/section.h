@@ -19,7 +19,8 @@ int file_read(const char *path, struct bytes *out, char *error, size_t n);
 /*
  * Finds a section of a BPF object in memory by its name. *out then points into file. Returns 0;
  * -EINVAL when file is not a whole BPF object of this machine's byte order; -ENOENT when it has no
- * such section; each with a sentence that starts with "it", and then *out is untouched.
+ * such section; each with a sentence that starts with "it"; or -ENOMEM with a sentence. Then *out
+ * is untouched.
  */
 int section_find(const struct bytes *file, const char *name, struct bytes *out, char *error,
 		 size_t n);
