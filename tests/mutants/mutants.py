@@ -125,8 +125,14 @@ def read_equivalences(path):
 
 
 @functools.cache
+def source_of(name):
+    """As it was when the run began."""
+    return (ROOT / name).read_text()
+
+
+@functools.cache
 def lines_of(name):
-    return [line.strip() for line in (ROOT / name).read_text().splitlines()]
+    return [line.strip() for line in source_of(name).splitlines()]
 
 
 def explain(equivalences, mutant):
@@ -314,7 +320,7 @@ def try_pytest(tree, files):
 
 
 def try_mutant(tree, corpus, mutant):
-    source = (ROOT / mutant.file).read_text()
+    source = source_of(mutant.file)
     begin = time.monotonic()
     result = Result("survived")
     tree.comments_differ = False
@@ -357,7 +363,7 @@ def list_mutants(only):
     for path in FILES:
         name = str(path.relative_to(ROOT))
         if not only or name in only:
-            found += mutate.mutants(name, path.read_text())
+            found += mutate.mutants(name, source_of(name))
     return found
 
 
