@@ -287,12 +287,49 @@ static void try_every_route(struct session *session)
 	for (size_t i = 0; i < rules->listener_count; i++)
 		for (size_t j = 0; j < rules->listeners[i].route_count && !session->failed; j++) {
 			struct traffic traffic = now(session);
+			const struct message message = {
+				.listener = &rules->listeners[i],
+				.route = &rules->listeners[i].routes[j],
+			};
 
-			check_libcrypto(session, trial_draw_message(&traffic, &rules->listeners[i],
-								    &rules->listeners[i].routes[j],
-								    0, NULL, &trial));
+			check_libcrypto(session, trial_draw_message(&traffic, &message, &trial));
 			try(session, 0, &trial);
 		}
+}
+
+/* Every length around the edges of the window, and around where a first segment may be cut. */
+static void try_lengths_of(struct session *session, const struct listener *listener,
+			   unsigned protocol)
+{
+	static struct trial trial;
+	const size_t edges[] = {listener->length_min, listener->length_max,
+				2 * (size_t)listener->length_min, 2 * (size_t)listener->length_max,
+				FIRST_SEGMENT};
+
+	for (size_t i = 0; i < sizeof(edges) / sizeof(*edges); i++)
+		for (size_t length = edges[i] < 3 ? 1 : edges[i] - 2; length <= edges[i] + 2;
+		     length++) {
+			struct traffic traffic = now(session);
+			const struct message message = {
+				.listener = listener,
+				.route = &listener->routes[0],
+				.protocol = protocol,
+				.length = length,
+			};
+
+			check_libcrypto(session, trial_draw_message(&traffic, &message, &trial));
+			try(session, 0, &trial);
+		}
+}
+
+static void try_lengths(struct session *session)
+{
+	const struct rules *rules = &session->program.rules;
+
+	for (size_t i = 0; i < rules->listener_count; i++)
+		for (unsigned protocol = PROTOCOL_TCP; protocol <= PROTOCOL_UDP; protocol++)
+			if (rules->listeners[i].protocols & protocol)
+				try_lengths_of(session, &rules->listeners[i], protocol);
 }
 
 static void try_ways_back(struct session *session)
@@ -399,11 +436,15 @@ static int start_talk(struct session *session, const struct listener *listener, 
 	*talk = (struct talk){.listen = listener->port};
 	for (size_t i = 0; i < messages; i++) {
 		struct traffic traffic = now(session);
-		const struct route *route =
-			&listener->routes[random_below(&session->random, listener->route_count)];
+		const struct message message = {
+			.listener = listener,
+			.route = &listener->routes[random_below(&session->random,
+								listener->route_count)],
+			.protocol = PROTOCOL_UDP,
+			.tuple = i ? &talk->tuple : NULL,
+		};
 		struct outcome outcome;
-		int err = trial_draw_message(&traffic, listener, route, PROTOCOL_UDP,
-					     i ? &talk->tuple : NULL, &trial);
+		int err = trial_draw_message(&traffic, &message, &trial);
 
 		if (!err)
 			err = trial_check_quietly(&session->program, &session->host, &trial,
@@ -578,6 +619,7 @@ static void try_all(struct session *session)
 	for (int i = 0; i < 3; i++)
 		try_ways_back(session);
 	try_every_route(session);
+	try_lengths(session);
 	for (int i = 0; i < TALKS; i++)
 		try_talk(session);
 	for (int i = 0; i < HAND_OVERS; i++)

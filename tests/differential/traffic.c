@@ -1027,23 +1027,24 @@ int trial_draw_plain(const struct traffic *traffic, const struct listener *liste
 	return 0;
 }
 
-int trial_draw_message(const struct traffic *traffic, const struct listener *listener,
-		       const struct route *route, unsigned protocol, const struct tuple *tuple,
+int trial_draw_message(const struct traffic *traffic, const struct message *message,
 		       struct trial *trial)
 {
 	static struct packet packet;
 	struct random *random = traffic->random;
+	const struct listener *listener = message->listener;
+	size_t length = message->length ? message->length : listener->length_min;
 
 	start(traffic, listener,
-	      protocol ? (enum protocol)protocol : draw_protocol(random, listener),
-	      tuple ? tuple->family : draw_family(traffic, listener), &packet);
-	if (tuple)
-		packet.tuple = *tuple;
-	packet.payload_length =
-		listener->length_min < PAYLOAD_SENT_MAX ? listener->length_min : PAYLOAD_SENT_MAX;
-	memset(packet.payload, 0, listener->length_min);
+	      message->protocol ? (enum protocol)message->protocol
+				: draw_protocol(random, listener),
+	      message->tuple ? message->tuple->family : draw_family(traffic, listener), &packet);
+	if (message->tuple)
+		packet.tuple = *message->tuple;
+	packet.payload_length = length < PAYLOAD_SENT_MAX ? length : PAYLOAD_SENT_MAX;
+	memset(packet.payload, 0, packet.payload_length + end_of_judged(listener));
 	put_requires(listener, packet.payload);
-	draw_tag(traffic, listener, route, packet.payload + listener->tag.offset);
+	draw_tag(traffic, listener, message->route, packet.payload + listener->tag.offset);
 	if (packet.protocol == 6) {
 		int err = cookie_make(traffic->host, &packet.tuple, 0,
 				      traffic->now >> COOKIE_WINDOW_NS_LOG2,

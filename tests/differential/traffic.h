@@ -64,12 +64,17 @@ int trial_draw_routed(const struct traffic *traffic, const struct listener *list
 int trial_draw_plain(const struct traffic *traffic, const struct listener *listener,
 		     enum protocol protocol, uint8_t family, struct trial *trial);
 
-/*
- * A message with a tag of the route, everything else as it should be; by one protocol or by any
- * (0), between the two ends of a tuple or of a new one (NULL).
- */
-int trial_draw_message(const struct traffic *traffic, const struct listener *listener,
-		       const struct route *route, unsigned protocol, const struct tuple *tuple,
+/* What a message is to be like. */
+struct message {
+	const struct listener *listener;
+	const struct route *route; /* whose tag it carries */
+	unsigned protocol;	   /* 0: any that the listener has */
+	const struct tuple *tuple; /* both ends, or NULL: any */
+	size_t length;		   /* of the payload; 0: the shortest that is right */
+};
+
+/* A message in a clean packet. */
+int trial_draw_message(const struct traffic *traffic, const struct message *message,
 		       struct trial *trial);
 
 /* Any tcp segment between the two ends of a connection that the kernel knows. */
