@@ -254,7 +254,7 @@ clean:
 DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev libjansson-dev libssl-dev \
 	libnftables-dev
 DEPS_TESTS := strace libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
-	iptables python3-prometheus-client libclang-rt-dev curl iperf3 ncat netcat-openbsd tcpdump \
+	iptables python3-prometheus-client libclang-rt-dev curl tshark iperf3 ncat netcat-openbsd tcpdump \
 	procps clang-format
 # Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.
 DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \

@@ -383,7 +383,7 @@ static void write_receive_udp(struct emission *e)
 	      "static __always_inline int receive_udp(struct packet *packet, "
 	      "struct verdict *verdict)\n{\n"
 	      "\tjudge(packet, verdict);\n"
-	      "\tcapture(packet, verdict);\n"
+	      "\tcapture_packet(packet, verdict);\n"
 	      "\tif (!verdict->port)\n\t\treturn XDP_DROP;\n",
 	      e->out);
 	if (plan->readdress)
@@ -440,7 +440,7 @@ static void write_receive(struct emission *e)
 			"\t\t\treturn receive_udp(packet, verdict);\n",
 			plan->tcp ? "packet->protocol == IPPROTO_UDP && " : "");
 	fputs("\t}\n"
-	      "\tcapture(packet, verdict);\n"
+	      "\tcapture_packet(packet, verdict);\n"
 	      "\treturn XDP_DROP;\n}\n",
 	      e->out);
 }

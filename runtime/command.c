@@ -32,12 +32,20 @@ int command_option(int argc, char **argv, const struct command *command, const s
 		{"help", no_argument, NULL, HELP},
 		{"version", no_argument, NULL, VERSION},
 	};
+	char letters[2 * OPTIONS_MAX + 1], *letter = letters;
 	int option;
 
-	for (size_t i = 0; i < OPTIONS_MAX && names[i].name; i++)
+	for (size_t i = 0; i < OPTIONS_MAX && names[i].name; i++) {
 		all[i + 2] = names[i];
+		if (names[i].val >= 'A') {
+			*letter++ = names[i].val;
+			if (names[i].has_arg)
+				*letter++ = ':';
+		}
+	}
+	*letter = '\0';
 	opterr = 0;
-	option = getopt_long(argc, argv, "", all, NULL);
+	option = getopt_long(argc, argv, letters, all, NULL);
 	switch (option) {
 	case -1:
 		return 0;

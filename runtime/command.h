@@ -29,6 +29,7 @@ extern const struct command run_command;
 extern const struct command confirm_command;
 extern const struct command detach_command;
 extern const struct command test_command;
+extern const struct command capture_command;
 extern const struct command doctor_command;
 extern const struct command status_command;
 extern const struct command counters_command;
@@ -36,8 +37,9 @@ extern const struct command metrics_command;
 
 /*
  * The next option of a command line, as getopt_long has it; names are the command's own, ended by
- * an empty one. Returns its value, 0 at the end (the arguments are at optind then), or -1 when it
- * is unknown or lacks its argument, which was said already. --help and --version end the process.
+ * an empty one; one whose value is a letter has that letter for short. Returns its value, 0 at the
+ * end (the arguments are at optind then), or -1 when it is unknown or lacks its argument, which was
+ * said already. --help and --version end the process.
  */
 int command_option(int argc, char **argv, const struct command *command,
 		   const struct option *names);

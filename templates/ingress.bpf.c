@@ -19,7 +19,6 @@ enum hand_over {
 	REPLAY,
 	NOT_TAKEN,
 	HAND_OVERS,
-	LISTENERS_MAX = 64,
 };
 
 struct {
@@ -39,8 +38,8 @@ static __always_inline void count_hand_over(struct __sk_buff *skb, const struct 
 		counter->packets++;
 		counter->bytes += skb->len;
 	}
-	if (capture_until)
-		capture_tc(skb, index);
+	if (capture.until)
+		capture_tc(skb, known->listener, outcome, index);
 }
 
 /* part: checksum_holds (needs: address_sum, checksum_fold, packet, skb, tcp_header) */

@@ -302,7 +302,7 @@ static __always_inline int receive_tcp(struct packet *packet, struct verdict *ve
 
 	__builtin_memcpy(answer.next_hop, ethernet->h_source, 6);
 	action = judge_tcp(packet, &connection, &answer, verdict);
-	capture(packet, verdict);
+	capture_packet(packet, verdict);
 	if (verdict->reason == REASON_TIME_WAIT)
 		end_time_wait(packet, &connection);
 	if (action != XDP_TX)
