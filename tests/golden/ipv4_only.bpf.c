@@ -27,6 +27,7 @@ enum {
 
 enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERF_EVENT_ARRAY = 4,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 };
@@ -328,15 +329,79 @@ static __always_inline void judge(const struct packet *packet, struct verdict *v
 	judge_alone(packet, verdict);
 }
 
-/* CLOCK_MONOTONIC, ns; 0: nobody captures. Whoever does keeps it in the future. */
-__u64 capture_until;
+enum {
+	LISTENERS_MAX = 64,
+	CAPTURE_HAND_OVER = 32, /* the bit of the first outcome of a hand-over in `wanted` */
+	CAPTURE_BURST = 1000 * 1000 * 1000, /* ns: this long a CPU may save up samples */
+	BPF_F_CURRENT_CPU = 0xffffffff,
+	CAPTURED_SHIFT = 32, /* of the packet's bytes in bpf_perf_event_output's flags */
+};
 
-/* One that was killed does not: the next packet ends it. */
-static __always_inline int end_capture(void)
+/* Written by who captures. */
+struct capture {
+	__u64 until;	/* CLOCK_MONOTONIC, ns; kept in the future. 0: nobody captures */
+	__u64 interval; /* ns between two samples of a CPU */
+	__u64 snaplen;
+	__u64 wanted[LISTENERS_MAX]; /* by listener: a bit for each reason */
+} capture;
+
+/* What a sample begins with; bytes of the packet follow. */
+struct capture_sample {
+	__u64 time;	  /* CLOCK_MONOTONIC, ns */
+	__u32 index;	  /* of the counter: in `counters`, or in `ingress_counters` */
+	__u32 hand_over;  /* 1: in the latter */
+	__u32 length;	  /* of the packet */
+	__u32 captured;	  /* bytes of it that follow */
+	__u32 vlan_proto; /* of a tag that the kernel took out of the packet; 0: none */
+	__u32 vlan_tci;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__type(key, __u32);
+	__type(value, __u32);
+} capture_samples SEC(".maps");
+
+/* How a CPU samples: a token bucket, kept as a time. */
+struct capture_sampling {
+	__u64 next;    /* no sample before; CLOCK_MONOTONIC, ns */
+	__u64 skipped; /* packets: the samples were used up */
+	__u64 lost;    /* packets: the buffer was full */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct capture_sampling);
+} capture_sampling SEC(".maps");
+
+/* Whether to sample a packet; if so, *sampling is where to say that it was lost. */
+static __always_inline bool take_sample(__u32 listener, __u32 bit, __u64 now,
+					struct capture_sampling **out)
 {
-	if (bpf_ktime_get_ns() > capture_until)
-		capture_until = 0;
-	return 0;
+	struct capture_sampling *sampling = bpf_map_lookup_elem(&capture_sampling, &(__u32){0});
+
+	if (now > capture.until) { /* who captured was killed */
+		capture.until = 0;
+		return false;
+	}
+	if (!sampling || !(capture.wanted[listener % LISTENERS_MAX] >> bit & 1))
+		return false;
+	if (sampling->next + CAPTURE_BURST < now)
+		sampling->next = now - CAPTURE_BURST;
+	if (sampling->next > now) {
+		sampling->skipped++;
+		return false;
+	}
+	sampling->next += capture.interval;
+	*out = sampling;
+	return true;
+}
+
+static __always_inline __u32 cut_sample(__u32 length)
+{
+	return length < capture.snaplen ? length : capture.snaplen;
 }
 
 static __always_inline __u32 counter_index(const struct packet *packet,
@@ -345,18 +410,29 @@ static __always_inline __u32 counter_index(const struct packet *packet,
 	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
 }
 
-__noinline int capture_xdp(struct xdp_md *xdp, __u32 index)
+__noinline int capture_xdp(struct xdp_md *xdp, __u32 listener, __u32 reason, __u32 index)
 {
-	barrier_var(xdp); /* clang would not pass what nothing uses */
-	barrier_var(index);
-	return end_capture();
+	struct capture_sample sample = {.time = bpf_ktime_get_ns(), .index = index};
+	struct capture_sampling *sampling;
+
+	if (!take_sample(listener, reason, sample.time, &sampling))
+		return 0;
+	sample.length = mplex_linear ? xdp->data_end - xdp->data : bpf_xdp_get_buff_len(xdp);
+	sample.captured = cut_sample(sample.length);
+	if (bpf_perf_event_output(xdp, &capture_samples,
+				  (__u64)sample.captured << CAPTURED_SHIFT | BPF_F_CURRENT_CPU,
+				  &sample, sizeof(sample)))
+		sampling->lost++;
+	return 0;
 }
 
 /* Stands before anything that changes the frame. */
-static __always_inline void capture(const struct packet *packet, const struct verdict *verdict)
+static __always_inline void capture_packet(const struct packet *packet,
+					   const struct verdict *verdict)
 {
-	if (capture_until)
-		capture_xdp(packet->context, counter_index(packet, verdict));
+	if (capture.until)
+		capture_xdp(packet->context, packet->listener, verdict->reason,
+			    counter_index(packet, verdict));
 }
 
 /* The checksum after a 16-bit word has changed (RFC 1624, equation 3). */
@@ -384,7 +460,7 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
 	judge(packet, verdict);
-	capture(packet, verdict);
+	capture_packet(packet, verdict);
 	if (!verdict->port)
 		return XDP_DROP;
 	if (verdict->port == bpf_ntohs(packet->dport))
@@ -402,7 +478,7 @@ static __always_inline int receive(struct packet *packet, struct verdict *verdic
 		if (parse_udp(packet))
 			return receive_udp(packet, verdict);
 	}
-	capture(packet, verdict);
+	capture_packet(packet, verdict);
 	return XDP_DROP;
 }
 
