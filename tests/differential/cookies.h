@@ -3,8 +3,9 @@
 #define MPLEX_TESTS_COOKIES_H
 
 /*
- * Tries every value of a cookie's hash bits on one tuple, in so many of the eight time windows, the
- * youngest first. Prints what it found. Returns 0 when exactly the right ones did what they should.
+ * Tries every value of a cookie's hash bits on one tuple of each IP version, in so many of the
+ * eight time windows. Prints what it found. Returns 0 when exactly the right ones did what they
+ * should.
  */
 int cookies_sweep(unsigned windows);
 
