@@ -176,7 +176,8 @@ static json_t *json_entry(const struct entry *entry)
 
 	if (value && entry->open)
 		json_attachment(value, &entry->pinned);
-	if (!value || !findings || json_object_set_new(value, "findings", findings)) {
+	/* Takes the findings, also when it fails. */
+	if (json_object_set_new(value, "findings", findings)) {
 		json_decref(value);
 		return NULL;
 	}
