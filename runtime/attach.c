@@ -142,7 +142,10 @@ int attachment_open(struct attachment *attachment, const struct interface *inter
 			return failed(error, n, -err, "cannot open the links in %s: %s",
 				      attachment->pins, strerror(-err));
 	}
-	return interface ? clsact_find(interface, &attachment->clsact, error, n) : 0;
+	if (interface)
+		err = clsact_find(interface, &attachment->clsact, error, n);
+	/* Another's filter in our place matters only to who needs the place. */
+	return err == -EEXIST ? 0 : err;
 }
 
 void attachment_close(struct attachment *attachment)

@@ -86,13 +86,15 @@ static int switch_to(struct state *state, const struct generation *to, char *err
 				to->programs.xdp, to->record.object, error, n);
 }
 
-/* Opens the generation before the current one, where it is still there. */
-static bool open_previous(const struct state *state, struct generation *out)
+/* Opens the generation before the current one. Returns -ENOENT where it is not there, or no more.
+ */
+static int open_previous(const struct state *state, struct generation *out, char *error, size_t n)
 {
 	uint32_t id = state->current.record.previous;
-	char error[ERROR_SIZE];
+	int err = id ? generation_open(state->base, id, out, error, n) : -ENOENT;
 
-	return id && !generation_open(state->base, id, out, error, sizeof(error));
+	/* Its removal had begun. */
+	return err == -EINVAL ? -ENOENT : err;
 }
 
 static int open_current(struct state *state, char *error, size_t n)
@@ -116,9 +118,9 @@ static int open_current(struct state *state, char *error, size_t n)
 static int roll_back(struct state *state, char *error, size_t n)
 {
 	SCOPED(generation_close) struct generation previous = NO_GENERATION;
-	int err;
+	int err = open_previous(state, &previous, error, n);
 
-	if (!open_previous(state, &previous)) {
+	if (err == -ENOENT) {
 		snprintf(state->note, sizeof(state->note),
 			 "%s: the rules of %s were not confirmed in time and have been detached: "
 			 "nothing ran before them",
@@ -126,7 +128,8 @@ static int roll_back(struct state *state, char *error, size_t n)
 		clear(state);
 		return 0;
 	}
-	err = switch_to(state, &previous, error, n);
+	if (!err)
+		err = switch_to(state, &previous, error, n);
 	if (err)
 		return err;
 	snprintf(
@@ -145,20 +148,33 @@ static bool is_wanted(const struct state *state, uint32_t id)
 	       (confirm_waits(&state->current) && id == state->current.record.previous);
 }
 
-/* The old one counts no more once every program that ran at the switch has ended. */
+/* What a generation leaves to the one that took over from it, whichever was there first. */
+static int hand_over(const struct state *state, const struct generation *from, char *error,
+		     size_t n)
+{
+	/* It counts no more once every program that ran at the switch has ended. */
+	int err = kernel_wait_for_programs();
+
+	if (err)
+		return failed(error, n, -err, "cannot wait for the programs of %s to end: %s",
+			      state->name, strerror(-err));
+	carry_reply_ports(from, &state->current);
+	return from->id == state->current.record.previous
+		       ? totals_carry(&state->current, from, error, n)
+		       : totals_absorb(&state->current, from, error, n);
+}
+
 static int carry_totals(const struct state *state, char *error, size_t n)
 {
 	SCOPED(generation_close) struct generation previous = NO_GENERATION;
 	int err;
 
-	if (totals_there(&state->current) || !open_previous(state, &previous))
+	if (totals_there(&state->current))
 		return 0;
-	err = kernel_wait_for_programs();
+	err = open_previous(state, &previous, error, n);
 	if (err)
-		return failed(error, n, -err, "cannot wait for the programs of %s to end: %s",
-			      state->name, strerror(-err));
-	carry_reply_ports(&previous, &state->current);
-	return totals_carry(&state->current, &previous, error, n);
+		return err == -ENOENT ? 0 : err;
+	return hand_over(state, &previous, error, n);
 }
 
 /* Removes all other generations; the counts of one that ran last, and was taken back, first. */
@@ -175,7 +191,7 @@ static int remove_others(const struct state *state, char *error, size_t n)
 			continue;
 		if (!generation_open(state->base, ids[i], &other, why, sizeof(why)) &&
 		    other.record.previous == state->current.id)
-			err = totals_absorb(&state->current, &other, error, n);
+			err = hand_over(state, &other, error, n);
 		if (!err)
 			generation_remove(state->base, ids[i]);
 	}
@@ -381,9 +397,14 @@ int state_replace(struct state *state, const struct change *change, char *error,
 	if (!err)
 		err = switch_to(state, &next, error, n);
 	memcpy(note, state->note, sizeof(note));
-	unsettled = settle(state, err ? why : error, n);
+	unsettled = settle(state, why, sizeof(why));
 	memcpy(state->note, note, sizeof(note));
-	return err ? err : unsettled;
+	if (!err && unsettled)
+		snprintf(state->note, sizeof(state->note),
+			 "%s: the new rules run, but what was to follow has failed, and the next "
+			 "mplex-run will try again: %.*s",
+			 state->name, (int)sizeof(state->note) / 2, why);
+	return err;
 }
 
 bool state_confirm(struct state *state)
@@ -401,7 +422,10 @@ int state_rows(const struct state *state, struct row **out, size_t *count, char 
 	return totals_rows(state->base, &state->current, out, count, error, n);
 }
 
-/* Whether a place belongs to an interface that is no more, as far as that can be told. */
+/*
+ * Whether a place belongs to an interface that is no more, or else to a process that is no more, as
+ * far as that can be told of another network namespace.
+ */
 static bool is_left_behind(const struct place *place, uint64_t netns)
 {
 	struct attachment attachment = NO_ATTACHMENT;
@@ -412,7 +436,9 @@ static bool is_left_behind(const struct place *place, uint64_t netns)
 		return !if_indextoname(place->ifindex, name);
 	snprintf(path, sizeof(path), "%s/xdp", place->path);
 	attachment.xdp = bpf_obj_get(path);
-	dead = attachment.xdp >= 0 && !attachment_program(&attachment);
+	if (attachment.xdp < 0)
+		return errno == ENOENT && !lock_is_held(place->path);
+	dead = !attachment_program(&attachment);
 	attachment_close(&attachment);
 	return dead;
 }

@@ -87,8 +87,8 @@ int state_open_to_detach(struct state *state, const struct place *place,
 			 size_t n);
 
 /*
- * Removes what interfaces that are gone left behind, of this network namespace, and of others
- * where that can be told.
+ * Removes what interfaces that are gone left behind, in this network namespace, and in others where
+ * that can be told; there also what processes left that are gone.
  */
 void state_sweep(void);
 

@@ -60,6 +60,19 @@ def link(path):
     return bpftool("link", "show", "pinned", path)
 
 
+def tc_programs(namespace, path, interface="eth0"):
+    """The ids of its TC programs by direction: of pinned links, or of filters before Linux 6.6."""
+    found = {}
+    for direction in ("ingress", "egress"):
+        if (path / direction).exists():
+            found[direction] = link(path / direction)["prog_id"]
+            continue
+        filters = json.loads(namespace.run(f"tc -j filter show dev {interface} {direction}"))
+        found.update({direction: one["options"]["prog"]["id"] for one in filters
+                      if one.get("pref") == 97 and "prog" in one.get("options", ())})
+    return found
+
+
 def generations(path):
     return sorted(int(entry.name) for entry in path.iterdir() if entry.name.isdigit())
 

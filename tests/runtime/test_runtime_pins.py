@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import foreign
 import objects
 from lib import pins
 from lib.mplex import MPLEX_RUN, Mplex
@@ -61,8 +62,8 @@ def assert_whole(namespace, path):
     """One generation, and attached what its record says."""
     assert pins.generations(path) == [int(pins.current(path).name)]
     programs = pins.document(pins.current(path) / "record")["programs"]
-    for name, number in programs.items():
-        assert pins.link(path / name)["prog_id"] == number
+    assert pins.tc_programs(namespace, path) == {
+        name: programs[name] for name in ("ingress", "egress")}
     shown = json.loads(namespace.run("ip -j -d link show dev eth0"))[0]
     assert shown["xdp"]["prog"]["id"] == programs["xdp"]
 
@@ -85,6 +86,7 @@ def test_stays_and_goes(own_network, server):
     assert not path.exists()
     assert wait_until(lambda: not kept & pins.kernel_objects())
     assert "xdp" not in server.run("ip link show dev eth0")
+    assert "clsact" not in server.run("tc qdisc show dev eth0")
 
 
 def test_for_the_owner_alone(server):
@@ -101,7 +103,8 @@ def test_json(server):
     assert (said["event"], said["pinned"], said["confirm"]) == ("attached", True, 0)
     said = json.loads(pin(server, objects.build(OTHER), "--json").stdout)
     assert (said["event"], said["rules"]["file"]) == ("replaced", "other.yaml")
-    assert [one["by"] for one in said["programs"]] == ["xdp", "tcx", "tcx"]
+    by = "tcx" if (pins.place(server) / "ingress").exists() else "clsact"
+    assert [one["by"] for one in said["programs"]] == ["xdp", by, by]
     done = run(server, "detach", "--json")
     assert json.loads(done.stdout) == {"event": "detached", "interface": "eth0"}
 
@@ -167,6 +170,18 @@ def test_the_namespace_is_gone(own_network, server):
     assert wait_until(lambda: run(server, "detach").returncode == 0 and not path.exists(), 20)
 
 
+def test_the_process_and_its_namespace_are_gone(server):
+    gone = Namespace()
+    gone.run("ip link add eth0 type veth peer name eth1")
+    running = Mplex(gone, objects.build())
+    path = pins.place(gone)
+    running.child.kill()
+    running.stop()
+    gone.close()
+    assert run(server, "detach").returncode == 0
+    assert not path.exists()
+
+
 def test_no_bpf_file_system(server, refused):
     """As under "ip netns exec": pins would be nowhere, but the foreground can do without."""
     hide = ("unshare", "--mount", "sh", "-c", 'umount -l /sys/fs/bpf && exec "$@"', "sh")
@@ -187,7 +202,9 @@ def test_no_bpf_file_system(server, refused):
 def test_replace(own_network, server):
     pin(server, objects.build())
     path = pins.place(server)
-    links = {name: pins.link(path / name) for name in ("xdp", "ingress", "egress")}
+    links = {name: pins.link(path / name) for name in ("xdp", "ingress", "egress")
+             if (path / name).exists()}
+    tc = pins.tc_programs(server, path)
     before = mapped(path)
     send(own_network, 2)
     assert wait_until(lambda: routed(path) == 2)
@@ -208,8 +225,9 @@ def test_replace(own_network, server):
     assert wait_until(lambda: routed(path) == 5)
     # Of the old generation nothing is left that the new one does not share, but for the constants
     # that TC programs which stayed were loaded with.
-    kept = {("map", number) for name in ("ingress", "egress")
-            for number in bpftool("prog", "show", "id", after[name]["prog_id"])["map_ids"]}
+    assert pins.tc_programs(server, path) == tc
+    kept = {("map", number) for program in tc.values()
+            for number in bpftool("prog", "show", "id", program)["map_ids"]}
     assert wait_until(lambda: not (before - mapped(path) - kept) & pins.kernel_objects())
 
 
@@ -277,6 +295,53 @@ def test_another_layout_is_said(server):
     assert "ingress_counters in another layout" in done.stderr
     done = pin(server, objects.build(OTHER))
     assert "layout" not in done.stderr
+
+
+def write_document(path, value):
+    """Puts another document in the place of a pinned one, as an mplex-run to come may do."""
+    text = json.dumps(value).encode() + b"\0"
+    path.unlink()
+    chunks = [text[at:at + 4096].ljust(4096, b"\0") for at in range(0, len(text), 4096)]
+    subprocess.run(["bpftool", "map", "create", path, "type", "array", "key", "4", "value", "4096",
+                    "entries", str(len(chunks)), "name", "document"], check=True)
+    for number, chunk in enumerate(chunks):
+        subprocess.run(["bpftool", "map", "update", "pinned", path, "key",
+                        *map(str, number.to_bytes(4, "little")), "value", *map(str, chunk)],
+                       check=True)
+
+
+@pytest.mark.parametrize("change, word", [({"format": 2}, "newer mplex-run"),
+                                          ({"mode": 5}, "malformed"),
+                                          ({"addresses": 5, "v4": ["here"]}, "malformed"),
+                                          ({"manifest": "{}"}, "malformed")])
+def test_a_record_that_is_not_understood(server, refused, change, word):
+    """What it belongs to stays untouched, unless it is to be detached."""
+    pin(server, objects.build())
+    path = pins.place(server)
+    record = pins.current(path) / "record"
+    write_document(record, pins.document(record) | change)
+    before = pins.link(path / "xdp")
+    status, sentence = refused(server, "eth0", objects.build(OTHER), "--pin")
+    assert status == 1
+    assert word in sentence and "mplex-run detach eth0" in sentence
+    assert pins.link(path / "xdp") == before
+    assert run(server, "detach", "eth0").returncode == 0
+    assert not path.exists()
+
+
+def test_somebody_elses_filter_in_our_place(server):
+    """It stays, and matters only where there is no tcx."""
+    server.run("tc qdisc add dev eth0 clsact")
+    server.run("tc filter add dev eth0 ingress pref 97 handle 1 bpf da obj "
+               f"{foreign.compiled()} sec tc")
+    done = run(server, "eth0", objects.build(), "--pin")
+    if done.returncode:
+        assert "tc filter show dev eth0 ingress" in done.stderr
+        assert "xdp" not in server.run("ip link show dev eth0")
+    else:
+        pin(server, objects.build(OTHER))
+        assert run(server, "detach").returncode == 0
+    assert "foreign_tc" in server.run("tc filter show dev eth0 ingress")
 
 
 # ---- one at a time --------------------------------------------------------------------------------
@@ -479,7 +544,7 @@ def test_killed_while_attaching(own_network, server, call):
     for number in instants(call):
         killed = kill_at(server, call, number, "eth0", objects.build(), "--pin")
         if (path / "xdp").exists():
-            assert pins.link(path / "ingress") and pins.link(path / "egress")
+            assert len(pins.tc_programs(server, path)) == 2
         else:
             assert "xdp" not in server.run("ip link show dev eth0")
         pin(server, objects.build(OTHER))
