@@ -26,7 +26,8 @@ static int help(void)
 	      "       mplex-run COMMAND ...\n"
 	      "\n"
 	      "Loads the object that clang made of mplexc's output, attaches it to the interface and\n"
-	      "shows its counters until SIGINT or SIGTERM ends it; nothing stays attached.\n"
+	      "shows its counters until SIGINT or SIGTERM ends it; nothing stays attached. With --pin\n"
+	      "it stays, and the next object takes its place without losing a packet.\n"
 	      "\n",
 	      stdout);
 	for (size_t i = 0; i < COMMANDS; i++)
