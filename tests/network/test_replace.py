@@ -13,7 +13,7 @@ import pytest
 
 from lib import pins
 from lib.clients import connect, exchange, message, receive, udp_socket, who
-from lib.mplex import compile_rules
+from lib.mplex import attach, compile_rules
 from lib.netns import SERVER, Network
 from lib.servers import Servers, TcpServer, UdpServer
 from lib.waiting import wait_until
@@ -233,3 +233,16 @@ def test_a_tracked_flow_goes_on(network):
             pins.pin(server, rules("udp", '{"601": 5002}'))
             backend.socket.sendto(b"late answer", backend.datagrams[0][0])
             assert sock.recvfrom(1 << 16)[1][1] == 5000
+
+
+def test_an_address_that_comes_is_served(network):
+    """In the foreground: by the same object, which takes its own place."""
+    with attach(network.server, RULES.format(protocol="udp", routes='{"600": 5001}')), \
+            UdpServer(network.server, 4, 5001), udp_socket(network.client, 4, 0.2) as sock:
+        def served():
+            with contextlib.suppress(OSError):
+                sock.sendto(message("600"), ("192.0.2.55", 5000))
+                return sock.recvfrom(1 << 16)[1] == ("192.0.2.55", 5000)
+        assert not served()
+        network.server.run("ip address add 192.0.2.55/24 dev eth0")
+        assert wait_until(served, timeout=20)
