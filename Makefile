@@ -246,6 +246,10 @@ format:
 install: all
 	install -D -m 0755 $(BUILD)/mplexc $(DESTDIR)$(PREFIX)/bin/mplexc
 	install -D -m 0755 $(BUILD)/mplex-run $(DESTDIR)$(PREFIX)/sbin/mplex-run
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/mplex
+	sed 's|@PREFIX@|$(PREFIX)|' runtime/mplex@.service.in \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/mplex@.service
+	install -m 0644 README.md docs/*.md $(DESTDIR)$(PREFIX)/share/doc/mplex
 
 clean:
 	rm -rf build
