@@ -21,18 +21,15 @@
 #include "generation.h"
 #include "layout.h"
 #include "object.h"
+#include "rodata.h"
 #include "scope.h"
 
 enum {
 	PORTS = 65536,
 	REPLIES_TRACKED = 0x10000, /* docs/object.md */
-	MAPS_MAX = 64,		   /* of one program */
+	COOKIE_KEY_SIZE = 16,
+	MAPS_MAX = 64, /* of one program */
 };
-
-static void scoped_btf_free(struct btf **btf)
-{
-	btf__free(*btf);
-}
 
 static bool map_info(int fd, struct bpf_map_info *info)
 {
@@ -51,11 +48,12 @@ static uint32_t section_type(const struct btf *btf, const struct bpf_map *map)
 	return id < 0 ? 0 : id;
 }
 
-/* Whether the object's map means by its bytes what the one of the kernel does. */
-static bool agrees(const struct object *object, const struct bpf_map *map, int fd)
+/* Whether the object's map means by its bytes what the one of a generation does. */
+static bool agrees(const struct object *object, const struct bpf_map *map, int fd,
+		   const struct btf *btf)
 {
-	SCOPED(scoped_btf_free) struct btf *btf = NULL;
 	const struct btf *own = bpf_object__btf(object->bpf);
+	uint32_t key, value;
 	struct bpf_map_info info;
 
 	if (!map_info(fd, &info) || info.type != bpf_map__type(map) ||
@@ -64,16 +62,16 @@ static bool agrees(const struct object *object, const struct bpf_map *map, int f
 	    info.max_entries != bpf_map__max_entries(map) ||
 	    info.map_flags != bpf_map__map_flags(map))
 		return false;
-	/* Not every type of map has types of its own. */
-	if (!info.btf_id)
-		return true;
-	btf = btf__load_from_kernel_by_id(info.btf_id);
 	if (!btf || !own)
 		return false;
 	if (bpf_map__is_internal(map))
-		return layout_equal(own, section_type(own, map), btf, info.btf_value_type_id);
-	return layout_equal(own, bpf_map__btf_key_type_id(map), btf, info.btf_key_type_id) &&
-	       layout_equal(own, bpf_map__btf_value_type_id(map), btf, info.btf_value_type_id);
+		return layout_equal(own, section_type(own, map), btf, section_type(btf, map));
+	/* Not every type of map has types of its own. */
+	if (!bpf_map__btf_value_type_id(map))
+		return true;
+	return !layout_map(btf, bpf_map__name(map), &key, &value) &&
+	       layout_equal(own, bpf_map__btf_key_type_id(map), btf, key) &&
+	       layout_equal(own, bpf_map__btf_value_type_id(map), btf, value);
 }
 
 static void name_dropped(char *dropped, size_t size, const char *name)
@@ -85,13 +83,13 @@ static void name_dropped(char *dropped, size_t size, const char *name)
 
 /* A map is carried, was not there before, or differs. */
 static int carry_map(struct object *object, struct bpf_map *map, const struct generation *from,
-		     bool with, char *dropped, size_t dropped_size)
+		     const struct btf *btf, bool with, char *dropped, size_t dropped_size)
 {
 	SCOPED(scoped_close) int fd = generation_map(from, bpf_map__name(map));
 
 	if (fd < 0)
 		return 0;
-	if (!with || !agrees(object, map, fd)) {
+	if (!with || !agrees(object, map, fd, btf)) {
 		name_dropped(dropped, dropped_size, bpf_map__name(map));
 		return 0;
 	}
@@ -121,6 +119,7 @@ static const char *leans_on(const char *map)
 static int carry_maps(struct object *object, const struct generation *from, char *dropped,
 		      size_t dropped_size)
 {
+	SCOPED(scoped_btf_free) struct btf *btf = generation_btf(from);
 	struct bpf_map *map;
 
 	bpf_object__for_each_map(map, object->bpf)
@@ -134,10 +133,11 @@ static int carry_maps(struct object *object, const struct generation *from, char
 		if (support) {
 			SCOPED(scoped_close) int fd = generation_map(from, other);
 
-			carried = carry_map(object, map, from, agrees(object, support, fd), dropped,
-					    dropped_size);
+			carried =
+				carry_map(object, map, from, btf, agrees(object, support, fd, btf),
+					  dropped, dropped_size);
 		} else {
-			carried = carry_map(object, map, from, true, dropped, dropped_size);
+			carried = carry_map(object, map, from, btf, true, dropped, dropped_size);
 		}
 		if (carried < 0)
 			return carried;
@@ -145,32 +145,11 @@ static int carry_maps(struct object *object, const struct generation *from, char
 	return 0;
 }
 
-/* Reads a constant that a generation was loaded with; false where it has none of that size. */
-static bool read_constant(const struct generation *from, const char *name, void *value, size_t size)
-{
-	SCOPED(scoped_close) int fd = generation_map(from, ".rodata");
-	SCOPED(scoped_btf_free) struct btf *btf = NULL;
-	SCOPED(scoped_free) char *all = NULL;
-	struct bpf_map_info info;
-	struct extent extent;
-
-	if (!map_info(fd, &info))
-		return false;
-	btf = btf__load_from_kernel_by_id(info.btf_id);
-	if (!btf || layout_variable(btf, ".rodata", name, &extent) || extent.size != size ||
-	    extent.offset + extent.size > info.value_size)
-		return false;
-	all = malloc(info.value_size);
-	if (!all || bpf_map_lookup_elem(fd, &(uint32_t){0}, all))
-		return false;
-	memcpy(value, all + extent.offset, size);
-	return true;
-}
-
 int carry_state(struct object *object, const struct generation *from, char *dropped,
 		size_t dropped_size, char *error, size_t n)
 {
-	uint64_t key[2];
+	SCOPED(rodata_free) struct rodata rodata = {};
+	const void *cookie_key;
 	int err;
 
 	*dropped = '\0';
@@ -178,24 +157,34 @@ int carry_state(struct object *object, const struct generation *from, char *drop
 	if (err)
 		return failed(error, n, -err, "cannot take over the maps in %s: %s", from->path,
 			      strerror(-err));
-	if (read_constant(from, "mplex_key", key, sizeof(key)))
-		object_set_constant(object, "mplex_key", key, sizeof(key));
+	rodata_read(from, &rodata);
+	cookie_key = rodata_find(&rodata, "mplex_key", COOKIE_KEY_SIZE);
+	if (cookie_key)
+		object_set_constant(object, "mplex_key", cookie_key, COOKIE_KEY_SIZE);
 	return 0;
 }
 
-/* What a program does: its instructions, and the maps that it uses, sorted. */
+/* What a program does: its instructions, and which of the object's maps it uses, sorted. */
 struct use {
 	uint32_t maps[MAPS_MAX];
 	uint32_t count;
 	uint8_t tag[BPF_TAG_SIZE];
 };
 
-static bool is_constants_id(uint32_t id)
+/* Whether the object has that map, its constants aside: libbpf binds these to every program. */
+static bool has_map(const struct object *object, uint32_t id)
 {
-	SCOPED(scoped_close) int fd = bpf_map_get_fd_by_id(id);
-	struct bpf_map_info info;
+	const struct bpf_map *map;
 
-	return map_info(fd, &info) && is_constants(info.name);
+	bpf_object__for_each_map(map, object->bpf)
+	{
+		struct bpf_map_info info;
+
+		if (!is_constants(bpf_map__name(map)) && map_info(bpf_map__fd(map), &info) &&
+		    info.id == id)
+			return true;
+	}
+	return false;
 }
 
 static int compare_ids(const void *a, const void *b)
@@ -205,7 +194,7 @@ static int compare_ids(const void *a, const void *b)
 	return one < other ? -1 : one > other;
 }
 
-static bool program_use(int program, struct use *use)
+static bool program_use(const struct object *object, int program, struct use *use)
 {
 	struct bpf_prog_info info = {
 		.nr_map_ids = MAPS_MAX,
@@ -217,8 +206,7 @@ static bool program_use(int program, struct use *use)
 		return false;
 	memcpy(use->tag, info.tag, sizeof(use->tag));
 	for (uint32_t i = 0; i < info.nr_map_ids; i++) {
-		/* libbpf binds them to every program, used or not. */
-		if (!is_constants_id(use->maps[i]))
+		if (has_map(object, use->maps[i]))
 			use->maps[use->count++] = use->maps[i];
 	}
 	qsort(use->maps, use->count, sizeof(*use->maps), compare_ids);
@@ -241,13 +229,13 @@ static bool reads_constants(const struct bpf_program *program)
 	return false;
 }
 
-int carry_program(const struct bpf_program *program, int running)
+int carry_program(const struct object *object, const struct bpf_program *program, int running)
 {
 	int loaded = program ? bpf_program__fd(program) : -1;
 	struct use ours = {}, theirs = {};
 
-	if (loaded < 0 || running < 0 || reads_constants(program) || !program_use(loaded, &ours) ||
-	    !program_use(running, &theirs))
+	if (loaded < 0 || running < 0 || reads_constants(program) ||
+	    !program_use(object, loaded, &ours) || !program_use(object, running, &theirs))
 		return loaded;
 	return memcmp(ours.tag, theirs.tag, sizeof(ours.tag)) || ours.count != theirs.count ||
 			       memcmp(ours.maps, theirs.maps, ours.count * sizeof(*ours.maps))
@@ -280,15 +268,13 @@ static uint32_t wanted(const struct manifest *manifest, uint16_t backend, uint32
 static uint32_t *map_reply_ports(const struct generation *generation, void **memory, size_t *size)
 {
 	SCOPED(scoped_close) int fd = generation_map(generation, "reply_ports");
-	SCOPED(scoped_btf_free) struct btf *btf = NULL;
+	SCOPED(scoped_btf_free) struct btf *btf = generation_btf(generation);
 	struct bpf_map_info info;
 	struct extent ports;
+	uint32_t key, value;
 
-	if (!map_info(fd, &info))
-		return NULL;
-	btf = btf__load_from_kernel_by_id(info.btf_id);
-	if (!btf || layout_member(btf, info.btf_value_type_id, "port", &ports) ||
-	    ports.size != PORTS * sizeof(uint32_t))
+	if (!map_info(fd, &info) || !btf || layout_map(btf, "reply_ports", &key, &value) ||
+	    layout_member(btf, value, "port", &ports) || ports.size != PORTS * sizeof(uint32_t))
 		return NULL;
 	*size = info.value_size;
 	*memory = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

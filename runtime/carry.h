@@ -22,7 +22,7 @@ int carry_state(struct object *object, const struct generation *from, char *drop
  * (NULL: none) would do the same with the same maps, so that TC programs change only with the
  * version of mplexc. A file descriptor of the one or the other, or -1.
  */
-int carry_program(const struct bpf_program *program, int running);
+int carry_program(const struct object *object, const struct bpf_program *program, int running);
 
 /*
  * Ends what the rules before left in `reply_ports`: replies of a backend port to everybody, which

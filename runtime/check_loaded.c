@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "check.h"
@@ -20,15 +19,10 @@
 #include "finding.h"
 #include "generation.h"
 #include "host.h"
-#include "layout.h"
 #include "lock.h"
 #include "pinned.h"
+#include "rodata.h"
 #include "scope.h"
-
-static void scoped_btf_free(struct btf **btf)
-{
-	btf__free(*btf);
-}
 
 /* What can be done about what was loaded: the rules have to be loaded again. */
 static void mended_by_a_load(const struct pinned *pinned, const struct interface *interface,
@@ -82,52 +76,6 @@ static void look_at_programs(const struct pinned *pinned, const struct interface
 
 /* ---- what they were given ------------------------------------------------------------------ */
 
-/* The constants of a loaded program, and where each is. */
-struct rodata {
-	struct btf *btf;
-	char *value;
-	size_t size;
-};
-
-static void rodata_free(struct rodata *rodata)
-{
-	btf__free(rodata->btf);
-	free(rodata->value);
-}
-
-static int rodata_read(const struct pinned *pinned, struct rodata *out)
-{
-	SCOPED(scoped_close) int map = pinned_map(pinned, ".rodata");
-	SCOPED(scoped_btf_free) struct btf *btf = NULL;
-	SCOPED(scoped_free) char *value = NULL;
-	struct bpf_map_info info = {};
-	uint32_t size = sizeof(info), key = 0;
-
-	if (map < 0)
-		return map;
-	if (bpf_obj_get_info_by_fd(map, &info, &size))
-		return -errno;
-	btf = btf__load_from_kernel_by_id(info.btf_id);
-	value = malloc(info.value_size);
-	if (!btf || !value)
-		return -ENOMEM;
-	if (bpf_map_lookup_elem(map, &key, value))
-		return -errno;
-	*out = (struct rodata){.btf = TAKE(btf), .value = TAKE(value), .size = info.value_size};
-	return 0;
-}
-
-/* A constant, or NULL where the program does not use it. */
-static const char *rodata_find(const struct rodata *rodata, const char *name, size_t size)
-{
-	struct extent extent;
-
-	if (layout_variable(rodata->btf, ".rodata", name, &extent) || extent.size < size ||
-	    extent.offset > rodata->size || extent.size > rodata->size - extent.offset)
-		return NULL;
-	return rodata->value + extent.offset;
-}
-
 static void look_at_addresses(const struct pinned *pinned, const struct interface *interface,
 			      const struct rodata *rodata, struct findings *findings)
 {
@@ -165,7 +113,7 @@ static void look_at_constants(const struct pinned *pinned, const struct interfac
 	}
 	for (size_t i = 0; i < now.count; i++) {
 		const struct constant *constant = &now.list[i];
-		const char *was = rodata_find(rodata, constant->name, constant->size);
+		const void *was = rodata_find(rodata, constant->name, constant->size);
 
 		/* Several constants come from the MTU. */
 		if (!was || !memcmp(was, constant->value, constant->size) ||
@@ -211,6 +159,7 @@ void check_loaded(const struct pinned *pinned, const struct interface *interface
 		.path = pinned->record.object,
 		.mode = pinned->record.mode,
 	};
+	const struct generation generation = pinned_generation(pinned);
 	SCOPED(rodata_free) struct rodata rodata = {};
 	int err;
 
@@ -218,7 +167,7 @@ void check_loaded(const struct pinned *pinned, const struct interface *interface
 	look_at_programs(pinned, interface, findings);
 	check_kfuncs(&subject, findings);
 	check_sysctls(&subject, findings);
-	err = rodata_read(pinned, &rodata);
+	err = rodata_read(&generation, &rodata);
 	if (err) {
 		found(findings, "constants", VERDICT_UNKNOWN,
 		      "cannot read what the rules were loaded with: %s", strerror(-err));

@@ -3,9 +3,11 @@
  * What the commands of mplex-run have in common: options, and how they say that something is wrong.
  */
 #include <ctype.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/signalfd.h>
 
 #include "command.h"
 #include "version.h"
@@ -92,4 +94,17 @@ int command_failed(const char *sentence)
 {
 	fprintf(stderr, "mplex-run: %s\n", sentence);
 	return STATUS_FAILED;
+}
+
+int command_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &signals, SFD_CLOEXEC);
 }

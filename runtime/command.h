@@ -28,6 +28,7 @@ struct command {
 extern const struct command run_command;
 extern const struct command confirm_command;
 extern const struct command detach_command;
+extern const struct command follow_command;
 extern const struct command test_command;
 extern const struct command capture_command;
 extern const struct command doctor_command;
@@ -49,6 +50,12 @@ bool command_number(const char *text, unsigned min, unsigned max, unsigned *out)
 
 /* Says what is wrong with the command line. Returns STATUS_USAGE. */
 int command_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * From here on SIGINT, SIGTERM and SIGHUP wait until they are read, so that what is attached is
+ * detached; a broken pipe shows in the stream instead. Returns a signalfd, or -1.
+ */
+int command_signals(void);
 
 /* Says what failed. Returns STATUS_FAILED. */
 int command_failed(const char *sentence);

@@ -16,20 +16,13 @@
 #include "object.h"
 #include "scope.h"
 
-static void scoped_btf_free(struct btf **btf)
+static int find_members(const struct btf *btf, const char *name, const struct bpf_map_info *map,
+			struct extent *packets, struct extent *bytes)
 {
-	btf__free(*btf);
-}
+	uint32_t key, value;
 
-/* The kernel keeps the BTF that a map was made with; an object's own may be another one's. */
-static int find_members(const struct bpf_map_info *map, struct extent *packets,
-			struct extent *bytes)
-{
-	SCOPED(scoped_btf_free) struct btf *btf = btf__load_from_kernel_by_id(map->btf_id);
-	uint32_t type = map->btf_value_type_id;
-
-	if (!btf || layout_member(btf, type, "packets", packets) ||
-	    layout_member(btf, type, "bytes", bytes) || packets->size != sizeof(uint64_t) ||
+	if (layout_map(btf, name, &key, &value) || layout_member(btf, value, "packets", packets) ||
+	    layout_member(btf, value, "bytes", bytes) || packets->size != sizeof(uint64_t) ||
 	    bytes->size != sizeof(uint64_t) || packets->offset + packets->size > map->value_size ||
 	    bytes->offset + bytes->size > map->value_size)
 		return -EINVAL;
@@ -37,7 +30,8 @@ static int find_members(const struct bpf_map_info *map, struct extent *packets,
 }
 
 /* Reads as many as the map has, at most limit. */
-static int read_map(int map, size_t limit, struct count **out, size_t *read, char *error, size_t n)
+static int read_map(const struct btf *btf, const char *name, int map, size_t limit,
+		    struct count **out, size_t *read, char *error, size_t n)
 {
 	SCOPED(scoped_free) struct count *counts = NULL;
 	SCOPED(scoped_free) char *values = NULL;
@@ -52,7 +46,7 @@ static int read_map(int map, size_t limit, struct count **out, size_t *read, cha
 			      strerror(-cpus));
 	if (bpf_obj_get_info_by_fd(map, &info, &size))
 		return failed(error, n, errno, "cannot read the counters: %s", strerror(errno));
-	if (find_members(&info, &packets, &bytes))
+	if (find_members(btf, name, &info, &packets, &bytes))
 		return failed(error, n, EINVAL,
 			      "the counters have a layout that this mplex-run does not know: use "
 			      "the mplex-run that came with the mplexc that made the object");
@@ -82,18 +76,19 @@ static int read_map(int map, size_t limit, struct count **out, size_t *read, cha
 	return 0;
 }
 
-int counters_read_maps(int xdp, int ingress, const struct manifest *manifest, struct counters *out,
-		       char *error, size_t n)
+int counters_read_maps(const struct btf *btf, int xdp, int ingress, const struct manifest *manifest,
+		       struct counters *out, char *error, size_t n)
 {
 	SCOPED(counters_free) struct counters counters = {};
 	size_t named = manifest->listener_count * manifest->ingress_reason_count;
 	int err;
 
-	err = read_map(xdp, SIZE_MAX, &counters.xdp, &counters.xdp_count, error, n);
+	err = read_map(btf, "counters", xdp, SIZE_MAX, &counters.xdp, &counters.xdp_count, error,
+		       n);
 	/* As many as the manifest can name: the map is of one size for all objects. */
 	if (!err && ingress >= 0)
-		err = read_map(ingress, named, &counters.ingress, &counters.ingress_count, error,
-			       n);
+		err = read_map(btf, "ingress_counters", ingress, named, &counters.ingress,
+			       &counters.ingress_count, error, n);
 	if (err)
 		return err;
 	*out = counters;
@@ -103,7 +98,7 @@ int counters_read_maps(int xdp, int ingress, const struct manifest *manifest, st
 
 int counters_read(const struct object *object, struct counters *out, char *error, size_t n)
 {
-	return counters_read_maps(bpf_map__fd(object->counters),
+	return counters_read_maps(bpf_object__btf(object->bpf), bpf_map__fd(object->counters),
 				  object->ingress_counters ? bpf_map__fd(object->ingress_counters)
 							   : -1,
 				  &object->manifest, out, error, n);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct btf;
 struct manifest;
 struct object;
 
@@ -26,9 +27,9 @@ struct counters {
  */
 int counters_read(const struct object *object, struct counters *out, char *error, size_t n);
 
-/* Likewise, by the maps alone; ingress is -1 where there is none. */
-int counters_read_maps(int xdp, int ingress, const struct manifest *manifest, struct counters *out,
-		       char *error, size_t n);
+/* Likewise, by the BTF of the object and its maps alone; ingress is -1 where there is none. */
+int counters_read_maps(const struct btf *btf, int xdp, int ingress, const struct manifest *manifest,
+		       struct counters *out, char *error, size_t n);
 
 void counters_free(struct counters *counters);
 

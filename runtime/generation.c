@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "document.h"
@@ -99,6 +100,29 @@ static int pin_maps(const char *generation, const struct object *object)
 	return 0;
 }
 
+/*
+ * The kernel has a copy, but gives it by its id alone, and that only to CAP_SYS_ADMIN. Without it
+ * nobody could read the maps by the names of their members.
+ */
+static int pin_btf(const char *generation, const struct object *object)
+{
+	SCOPED(scoped_close) int fd = -1;
+	uint32_t size;
+	const void *data = btf__raw_data(bpf_object__btf(object->bpf), &size);
+	char path[PATH_SIZE];
+
+	if (!data)
+		return -ENOMEM;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "mplex_btf", sizeof(uint32_t), size, 1, NULL);
+	if (fd < 0)
+		return fd;
+	snprintf(path, sizeof(path), "%s/btf", generation);
+	if (bpf_map_update_elem(fd, &(uint32_t){0}, data, BPF_ANY) || bpf_map_freeze(fd) ||
+	    bpf_obj_pin(fd, path))
+		return -errno;
+	return 0;
+}
+
 static int pin_record(const char *generation, const struct object *object,
 		      const struct programs *programs, const struct record *record, char *error,
 		      size_t n)
@@ -146,6 +170,8 @@ int generation_pin(const char *place, const struct object *object, const struct 
 		err = pin_program(path, "egress", programs->egress);
 	if (!err)
 		err = pin_maps(path, object);
+	if (!err)
+		err = pin_btf(path, object);
 	if (err)
 		return failed(error, n, -err, "cannot pin the programs in %s: %s", path,
 			      strerror(-err));
@@ -207,6 +233,26 @@ int generation_map(const struct generation *generation, const char *name)
 	map_path(generation->path, name, path);
 	fd = bpf_obj_get(path);
 	return fd < 0 ? -errno : fd;
+}
+
+struct btf *generation_btf(const struct generation *generation)
+{
+	SCOPED(scoped_free) char *data = NULL;
+	SCOPED(scoped_close) int fd = -1;
+	struct bpf_map_info info = {};
+	uint32_t size = sizeof(info);
+	char path[PATH_SIZE];
+	struct btf *btf;
+
+	generation_path(generation, "btf", path);
+	fd = bpf_obj_get(path);
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
+		return NULL;
+	data = malloc(info.value_size);
+	if (!data || bpf_map_lookup_elem(fd, &(uint32_t){0}, data))
+		return NULL;
+	btf = btf__new(data, info.value_size);
+	return libbpf_get_error(btf) ? NULL : btf;
 }
 
 static void scoped_closedir(DIR **entries)

@@ -12,6 +12,7 @@
 #include "attach.h"
 #include "record.h"
 
+struct btf;
 struct object;
 
 enum {
@@ -46,6 +47,9 @@ void generation_close(struct generation *generation);
 
 /* Opens a map of it by the object's name for it: a file descriptor, or -errno. */
 int generation_map(const struct generation *generation, const char *name);
+
+/* The BTF of its object, from its pin; NULL where that cannot be read. Free with btf__free. */
+struct btf *generation_btf(const struct generation *generation);
 
 /* The path of one of its pins ("totals"). */
 void generation_path(const struct generation *generation, const char *name,

@@ -21,11 +21,6 @@ enum {
 	TCX_INGRESS = 46 /* BPF_TCX_INGRESS */
 };
 
-static void scoped_btf_free(struct btf **btf)
-{
-	btf__free(*btf);
-}
-
 bool kernel_has_btf(void)
 {
 	return !access("/sys/kernel/btf/vmlinux", R_OK);

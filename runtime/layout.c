@@ -42,28 +42,75 @@ int layout_member(const struct btf *btf, uint32_t type, const char *name, struct
 	return -ENOENT;
 }
 
-int layout_variable(const struct btf *btf, const char *section, const char *name,
-		    struct extent *out)
+/* The variable of that name in a data section, or NULL. */
+static const struct btf_var_secinfo *find_variable(const struct btf *btf, const char *section,
+						   const char *name)
 {
 	const struct btf_var_secinfo *variable;
 	const struct btf_type *data;
 	int id = btf__find_by_name_kind(btf, section, BTF_KIND_DATASEC);
 
 	if (id < 0)
-		return -ENOENT;
+		return NULL;
 	data = btf__type_by_id(btf, id);
 	variable = btf_var_secinfos(data);
 	for (int i = 0; i < btf_vlen(data); i++, variable++) {
 		const struct btf_type *type = btf__type_by_id(btf, variable->type);
 		const char *found = type ? btf__name_by_offset(btf, type->name_off) : NULL;
 
-		if (!found || strcmp(found, name))
-			continue;
-		out->offset = variable->offset;
-		out->size = variable->size;
-		return 0;
+		if (found && !strcmp(found, name))
+			return variable;
 	}
-	return -ENOENT;
+	return NULL;
+}
+
+int layout_variable(const struct btf *btf, const char *section, const char *name,
+		    struct extent *out)
+{
+	const struct btf_var_secinfo *variable = find_variable(btf, section, name);
+
+	if (!variable)
+		return -ENOENT;
+	out->offset = variable->offset;
+	out->size = variable->size;
+	return 0;
+}
+
+/* The type that a member points to, as __type(name, ...) of a map's definition has it; 0: none. */
+static uint32_t pointed_to(const struct btf *btf, const struct btf_type *definition,
+			   const char *name)
+{
+	const struct btf_member *member = btf_members(definition);
+
+	for (int i = 0; i < btf_vlen(definition); i++, member++) {
+		const char *found = btf__name_by_offset(btf, member->name_off);
+		const struct btf_type *type = btf__type_by_id(btf, member->type);
+
+		if (found && !strcmp(found, name))
+			return type && btf_is_ptr(type) ? type->type : 0;
+	}
+	return 0;
+}
+
+int layout_map(const struct btf *btf, const char *name, uint32_t *key, uint32_t *value)
+{
+	const struct btf_var_secinfo *variable = find_variable(btf, ".maps", name);
+	const struct btf_type *definition;
+	uint32_t found_key, found_value;
+	int id;
+
+	id = variable ? btf__resolve_type(btf, btf__type_by_id(btf, variable->type)->type)
+		      : -ENOENT;
+	definition = id < 0 ? NULL : btf__type_by_id(btf, id);
+	if (!definition || !btf_is_struct(definition))
+		return -ENOENT;
+	found_key = pointed_to(btf, definition, "key");
+	found_value = pointed_to(btf, definition, "value");
+	if (!found_key || !found_value)
+		return -ENOENT;
+	*key = found_key;
+	*value = found_value;
+	return 0;
 }
 
 static bool members_equal(const struct btf *a, const struct btf_type *type_a, const struct btf *b,

@@ -24,6 +24,9 @@ int layout_member(const struct btf *btf, uint32_t type, const char *name, struct
 int layout_variable(const struct btf *btf, const char *section, const char *name,
 		    struct extent *out);
 
+/* A map's types by its name: its definition in ".maps". Returns 0 or -ENOENT, as above. */
+int layout_map(const struct btf *btf, const char *name, uint32_t *key, uint32_t *value);
+
 /*
  * Whether two types, of two BTFs, mean the same bytes: the same members by name, place and type,
  * all the way down; or two data sections, the same variables. Typedefs and qualifiers are looked

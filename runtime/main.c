@@ -12,8 +12,8 @@
 #include "version.h"
 
 static const struct command *const commands[] = {
-	&run_command,	 &confirm_command,  &detach_command,  &test_command,	&doctor_command,
-	&status_command, &counters_command, &metrics_command, &capture_command,
+	&run_command,	 &confirm_command, &detach_command,   &follow_command,	&test_command,
+	&doctor_command, &status_command,  &counters_command, &metrics_command, &capture_command,
 };
 
 enum {

@@ -302,21 +302,28 @@ void pinned_close(struct pinned *pinned)
 	memset(pinned, 0, sizeof(*pinned));
 }
 
-int pinned_map(const struct pinned *pinned, const char *name)
+struct generation pinned_generation(const struct pinned *pinned)
 {
 	struct generation generation = NO_GENERATION;
 
-	snprintf(generation.path, sizeof(generation.path), "%s/%u", pinned->base,
-		 pinned->record.xdp);
+	generation.id = pinned->record.xdp;
+	generation.record = pinned->record;
+	snprintf(generation.path, sizeof(generation.path), "%s/%u", pinned->base, generation.id);
+	return generation;
+}
+
+int pinned_map(const struct pinned *pinned, const char *name)
+{
+	const struct generation generation = pinned_generation(pinned);
+
 	return generation_map(&generation, name);
 }
 
 int pinned_rows(const struct pinned *pinned, struct row **out, size_t *count, char *error, size_t n)
 {
-	struct generation generation = {.id = pinned->record.xdp, .record = pinned->record};
+	const struct generation generation = pinned_generation(pinned);
 	int err = 0;
 
-	snprintf(generation.path, sizeof(generation.path), "%s/%u", pinned->base, generation.id);
 	for (int i = 0; i < READ_TRIES; i++) {
 		err = totals_rows(pinned->base, &generation, out, count, error, n);
 		if (err != -ENOENT)

@@ -26,6 +26,7 @@
 
 #include "record.h"
 
+struct generation;
 struct row;
 
 /* Where the pins of one interface are. */
@@ -83,6 +84,12 @@ int pinned_find(const char *interface, struct place *out, char *error, size_t n)
 int pinned_open(const struct place *place, struct pinned *out, char *error, size_t n);
 
 void pinned_close(struct pinned *pinned);
+
+/*
+ * The generation that it is, without its programs. It is a view, for functions that read one; what
+ * it refers to stays the pinned one's.
+ */
+struct generation pinned_generation(const struct pinned *pinned);
 
 /* Opens a map of it by the object's name for it: a file descriptor, or -errno. */
 int pinned_map(const struct pinned *pinned, const char *name);

@@ -303,14 +303,25 @@ void report_counters(struct report *report, struct row *rows, size_t count, doub
 	report->last = rows;
 }
 
-void report_detached(struct report *report)
+static void report_event(struct report *report, const char *event, const char *text)
 {
 	if (report->form == REPORT_JSON)
-		put_json(report, json_pack("{s:s, s:s}", "event", "detached", "interface",
-					   report->interface));
+		put_json(report,
+			 json_pack("{s:s, s:s}", "event", event, "interface", report->interface));
 	else
-		fprintf(report->out, "%s: detached\n", report->interface);
+		fprintf(report->out, "%s: %s\n", report->interface, text);
+	report->drawn = 0;
 	fflush(report->out);
+}
+
+void report_followed(struct report *report)
+{
+	report_event(report, "followed", "loaded anew for the host's addresses as they are now");
+}
+
+void report_detached(struct report *report)
+{
+	report_event(report, "detached", "detached");
 }
 
 void report_free(struct report *report)

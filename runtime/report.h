@@ -73,6 +73,9 @@ void report_attached(struct report *report, const struct attached *attached);
 void report_counters(struct report *report, struct row *rows, size_t count, double seconds,
 		     bool final);
 
+/* Says that what runs was loaded anew, for other addresses. */
+void report_followed(struct report *report);
+
 /* Says that nothing is attached any more. */
 void report_detached(struct report *report);
 

@@ -8,26 +8,24 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <linux/rtnetlink.h>
-
 #include "attach.h"
+#include "changes.h"
 #include "check.h"
 #include "command.h"
 #include "constants.h"
 #include "error.h"
 #include "finding.h"
+#include "follow.h"
 #include "host.h"
 #include "kernel.h"
-#include "netlink.h"
 #include "object.h"
 #include "report.h"
+#include "rights.h"
 #include "scope.h"
 #include "state.h"
 
@@ -53,13 +51,12 @@ struct session {
 	const struct run_options *options;
 	struct interface interface;
 	struct object object;
-	struct addresses addresses; /* those the program was loaded with, or warned of since */
+	struct addresses addresses; /* the host's own */
 	struct state state;
 	char *path; /* of the object, absolute */
 	enum mode mode;
 	struct report report;
 	unsigned interval;
-	bool gone; /* the interface was removed */
 };
 
 static void scoped_session(struct session *session)
@@ -244,103 +241,24 @@ static int report(struct session *session, bool final, char *error, size_t n)
 	return 0;
 }
 
-/* Looks for the end of the interface; addresses are compared as a whole afterwards. */
-static int see_change(const struct nlmsghdr *message, void *data)
+/* A failure to follow ends nothing: what runs goes on. */
+static void follow_changes(struct session *session)
 {
-	const struct ifinfomsg *link = NLMSG_DATA(message);
-	struct session *session = data;
+	char error[ERROR_SIZE];
+	int done = follow(&session->state, &session->interface, &session->object, error,
+			  sizeof(error));
 
-	/* A bridge says so, too, when a port leaves it, but in its own family. */
-	if (message->nlmsg_type == RTM_DELLINK && link->ifi_family == AF_UNSPEC &&
-	    (unsigned)link->ifi_index == session->interface.index)
-		session->gone = true;
-	return 0;
-}
-
-/* Puts the object in its own place, with other constants. */
-static int replace_constants(struct session *session, const struct interface *interface,
-			     const struct addresses *addresses, char *error, size_t n)
-{
-	SCOPED(object_close) struct object object = {};
-	struct object before = session->object;
-	struct change change = change_of(session, &object, addresses);
-	int err = object_reopen(&session->object, &object, error, n);
-
-	if (!err)
-		err = constants_set(&object, interface, addresses, session->mode == MODE_NATIVE,
-				    error, n);
-	if (!err)
-		err = state_replace(&session->state, &change, error, n);
-	if (err)
-		return err;
-	session->object = object;
-	object = before;
-	return 0;
-}
-
-static bool looks_the_same(const struct interface *a, const struct interface *b)
-{
-	return a->mtu == b->mtu && !memcmp(a->mac, b->mac, sizeof(a->mac));
-}
-
-/*
- * The host's addresses, the interface's own and its MTU are constants of the loaded program. It
- * follows them; where it cannot, that is said once.
- */
-static void follow_addresses(struct session *session)
-{
-	SCOPED(addresses_free) struct addresses now = {}, before = session->addresses;
-	struct interface interface;
-	char error[ERROR_SIZE], why[ERROR_SIZE];
-	bool same;
-
-	memset(&session->addresses, 0, sizeof(session->addresses));
-	if (host_interface(session->interface.name, &interface, why, sizeof(why)) ||
-	    host_addresses(&interface, &now, why, sizeof(why))) {
-		session->addresses = before;
-		memset(&before, 0, sizeof(before));
-		return;
-	}
-	same = !constants_use_addresses(&session->object) || addresses_equal(&now, &before);
-	if (!same || !looks_the_same(&interface, &session->interface)) {
-		int err = replace_constants(session, &interface, &now, why, sizeof(why));
-
-		snprintf(error, sizeof(error), "%s%s have changed, and the rules on %s %s%.*s",
-			 same ? "Ethernet address or MTU of " : "the host's addresses",
-			 same ? interface.name : "", interface.name,
-			 err ? "are still for those before: start mplex-run again; " : "with them",
-			 (int)sizeof(error) / 2, err ? why : "");
+	if (done < 0)
 		complain(error);
-	}
-	session->interface = interface;
-	session->addresses = now;
-	memset(&now, 0, sizeof(now));
-}
-
-static int handle_changes(struct session *session, int fd, char *error, size_t n)
-{
-	int err = netlink_receive(fd, see_change, session);
-
-	/* Lost messages (-ENOBUFS) may have been about us. */
-	if (err && err != -ENOBUFS)
-		return failed(error, n, -err, "cannot follow the interfaces: %s", strerror(-err));
-	if (err && !if_nametoindex(session->interface.name))
-		session->gone = true;
-	if (session->gone)
-		return failed(error, n, ENODEV,
-			      "interface %s was removed, and the programs with it: start mplex-run "
-			      "again once it is back",
-			      session->interface.name);
-	follow_addresses(session);
-	return 0;
+	else if (done)
+		report_followed(&session->report);
 }
 
 /* Runs until a signal ends it (0) or something fails (-errno). */
 static int watch(struct session *session, int signals, char *error, size_t n)
 {
 	SCOPED(scoped_close) int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	SCOPED(scoped_close)
-	int changes = netlink_subscribe(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR);
+	SCOPED(changes_close) struct changes changes = {.fd = -1};
 	const struct itimerspec period = {
 		.it_interval.tv_sec = session->interval,
 		.it_value.tv_sec = session->interval,
@@ -348,42 +266,33 @@ static int watch(struct session *session, int signals, char *error, size_t n)
 	struct pollfd waits[] = {
 		{.fd = signals, .events = POLLIN},
 		{.fd = timer, .events = POLLIN},
-		{.fd = changes, .events = POLLIN},
+		{.events = POLLIN},
 	};
 	uint64_t expired;
-	int err = 0;
+	int err;
 
-	if (timer < 0 || changes < 0 || timerfd_settime(timer, 0, &period, NULL))
+	if (timer < 0 || timerfd_settime(timer, 0, &period, NULL))
 		return failed(error, n, EMFILE, "cannot watch %s: %s", session->interface.name,
 			      strerror(errno));
+	err = changes_open(&changes, session->interface.name, session->interface.index, error, n);
+	waits[2].fd = changes.fd;
 	while (!err) {
-		if (poll(waits, 3, -1) < 0)
+		int ready = poll(waits, 3, changes_timeout(&changes));
+
+		if (ready < 0)
 			return failed(error, n, errno, "cannot wait: %s", strerror(errno));
 		if (waits[0].revents)
 			return 0;
-		if (waits[2].revents)
-			err = handle_changes(session, changes, error, n);
+		if (waits[2].revents) {
+			err = changes_receive(&changes, error, n);
+		} else if (changes.due) {
+			changes.due = false;
+			follow_changes(session);
+		}
 		if (!err && waits[1].revents && read(timer, &expired, sizeof(expired)) > 0)
 			err = report(session, false, error, n);
 	}
 	return err;
-}
-
-/*
- * From here on signals wait until they are read, so that what is attached is detached. A broken
- * pipe shows in the stream instead.
- */
-static int take_signals(void)
-{
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGHUP);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
 /* Shows the counters until the end, and then nothing is attached any more. */
@@ -420,7 +329,7 @@ static int run(const struct run_options *options)
 	status = prepare(&session, error, sizeof(error));
 	attached.replaced = session.state.current.id;
 	if (!status) {
-		signals = take_signals();
+		signals = command_signals();
 		status = start(&session, error, sizeof(error));
 	}
 	if (status) {
@@ -435,6 +344,7 @@ static int run(const struct run_options *options)
 	report_attached(&session.report, &attached);
 	if (attached.pinned)
 		return STATUS_DONE;
+	rights_reduce();
 	if (!watch_to_the_end(&session, signals, error, sizeof(error)))
 		return STATUS_DONE;
 	complain(error);

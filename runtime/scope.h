@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <bpf/btf.h>
+
 #define SCOPED(release) __attribute__((cleanup(release)))
 
 /* The value of a pointer variable, which then no longer owns it. */
@@ -37,6 +39,11 @@ static inline void scoped_close(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
+}
+
+static inline void scoped_btf_free(struct btf **btf)
+{
+	btf__free(*btf);
 }
 
 static inline void scoped_fclose(FILE **file)

@@ -324,8 +324,8 @@ static struct programs choose_programs(const struct state *state, const struct o
 
 	return (struct programs){
 		.xdp = bpf_program__fd(object->xdp),
-		.ingress = carry_program(object->ingress, running->ingress),
-		.egress = carry_program(object->egress, running->egress),
+		.ingress = carry_program(object, object->ingress, running->ingress),
+		.egress = carry_program(object, object->egress, running->egress),
 	};
 }
 

@@ -102,11 +102,14 @@ static int read_counters(const struct generation *generation, struct counters *o
 {
 	SCOPED(scoped_close) int xdp = generation_map(generation, "counters");
 	SCOPED(scoped_close) int ingress = generation_map(generation, "ingress_counters");
+	SCOPED(scoped_btf_free) struct btf *btf = generation_btf(generation);
 
 	if (xdp < 0)
 		return failed(error, n, -xdp, "cannot open the counters in %s: %s",
 			      generation->path, strerror(-xdp));
-	return counters_read_maps(xdp, ingress, &generation->record.manifest, out, error, n);
+	if (!btf)
+		return failed(error, n, EINVAL, "cannot read the BTF in %s", generation->path);
+	return counters_read_maps(btf, xdp, ingress, &generation->record.manifest, out, error, n);
 }
 
 bool totals_there(const struct generation *generation)

@@ -156,46 +156,6 @@ def test_port_leaves_a_bridge(own_network):
         assert running.child.poll() is None
 
 
-def test_addresses_change(own_network):
-    """They are constants of the program, which is loaded anew, and goes on counting."""
-    server = own_network.server
-    with Mplex(server, objects.build()) as running:
-        path = pins.place(server)
-        before = pins.document(path / "process")
-        send(own_network)
-        server.run("ip link add dummy type bridge")
-        server.run("ip address add 127.0.0.9/8 dev lo")  # never the host's own
-        server.run("ip address add 203.0.113.7/32 dev lo")  # an address of the host, there too
-        assert wait_until(lambda: "rules on eth0 with them" in running.text())
-        after = pins.document(path / "process")
-        assert before["program"] != after["program"]
-        record = pins.document(
-            pathlib.Path(after["generations"]) / str(after["program"]) / "record")
-        assert "203.0.113.7" in record["v4"] and "127.0.0.9" not in record["v4"]
-        send(own_network)
-    assert running.text().count("addresses have changed") == 1
-    assert "feed routed: 2 packets" in running.text()
-
-
-@pytest.mark.parametrize("change", ["mtu 1400", "address 02:00:00:00:00:77"])
-def test_interface_changes(own_network, change):
-    server = own_network.server
-    with Mplex(server, objects.build()) as running:
-        server.run(f"ip link set dev eth0 {change}")
-        assert wait_until(lambda: "MTU of eth0 have changed" in running.text())
-
-
-def test_addresses_of_no_interest(own_network):
-    server = own_network.server
-    target = objects.build(objects.MANIFEST, "WITHOUT_ADDRESSES")
-    with Mplex(server, target, arguments=("--interval", "1")) as running:
-        server.run("ip address add 203.0.113.7/32 dev eth0")
-        send(own_network)
-        # A report after the change: it was seen, and not found worth a word.
-        assert wait_until(lambda: "1 packets" in running.text())
-    assert "changed" not in running.text()
-
-
 # ---- the warning about veth -----------------------------------------------------------------------
 
 def test_veth_warning(network):
