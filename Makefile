@@ -260,7 +260,7 @@ DEPS_BUILD := gcc libc6-dev pkg-config clang libbpf-dev libelf-dev libyaml-dev l
 	libnftables-dev
 DEPS_TESTS := strace libcmocka-dev bpftool python3 python3-pytest python3-scapy iproute2 ethtool nftables \
 	iptables python3-prometheus-client libclang-rt-dev curl tshark iperf3 ncat netcat-openbsd tcpdump \
-	procps clang-format
+	procps clang-format systemd ansible-core python3-yaml python3-kubernetes
 # Of tests/kernels alone. virtiofsd is a package of its own where qemu no longer contains it.
 DEPS_KERNELS = qemu-system-x86 kmod cpio xz-utils \
 	$(shell apt-cache show virtiofsd >/dev/null 2>&1 && echo virtiofsd)

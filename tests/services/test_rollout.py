@@ -39,7 +39,8 @@ def test_options_are_known(recipe):
     # A command ends with its YAML list, or with the next key.
     for words in re.findall(r"mplex-run\b([^\]:]*)", code):
         words = re.sub(r'[",]', " ", words).split() or [""]
-        command = words[0] if words[0] in ("test", "detach", "confirm", "status") else "run"
+        command = words[0] if words[0] in ("test", "detach", "confirm", "status",
+                                           "follow") else "run"
         used.setdefault(command, set()).update(word for word in words if word.startswith("--"))
     assert used
     for command, options in used.items():
