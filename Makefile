@@ -4,6 +4,7 @@
 #   make demo       builds, and shows the whole on real traffic between two network namespaces
 #   make check      all tests; what needs root counts as skipped without it
 #   make check-clang a sample of the tests with the newest clang there is; CLANG=clang-22 works with all
+#   make check-service the systemd unit under a systemd that runs, in a machine of its own
 #   make check-operate 120 replacements under load, and mplex-run killed at every instant
 #   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
 #   make bench      measures what mplex costs, and what others do: docs/performance.md; BENCH_ROUNDS=9
@@ -49,7 +50,7 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check check-operate check-long check-clang verifier mutants bench sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-operate check-service check-long check-clang verifier mutants bench sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -183,6 +184,11 @@ check-clang: deps-clang tests
 		tests/network/test_udp_frames.py tests/network/test_tcp_frames.py
 
 # About ten minutes.
+# The systemd unit, in a machine of its own.
+check-service: deps-kernels tests
+	tests/kernels/run.py 6.12 -- env MPLEX_MACHINE=1 $(PYTHON) -m pytest -p no:cacheprovider \
+		tests/services/test_systemd.py
+
 check-operate: tests
 	REPLACEMENTS=120 KILLS=1 $(PYTHON) -m pytest tests/network/test_replace.py \
 		tests/runtime/test_runtime_pins.py
