@@ -8,8 +8,8 @@ A mutant is built in a copy of the tree. What it emits for a number of rule file
 what the sound compiler emits; where that differs, the differential test runs, shortest program
 first. What is still alive then meets the tests of its file (TESTS), and at last is a survivor: it
 needs a test, or an entry in `equivalent` that says why nobody could tell the difference. An entry
-that fits no mutant any more is an error. What changes only comments of the emitted C does not count:
-tests/golden shows it.
+that fits no mutant any more is an error. What changes only comments of the emitted C does not
+count: tests/golden shows it.
 
 Kills are remembered in build/mutants/results.json for as long as the function around the mutant
 stays as it is; survivors are tried again. MUTANTS=N is a random choice by SEED, and SECONDS=N ends
@@ -55,7 +55,8 @@ CLANG = os.environ.get("CLANG") or "clang"
 # Tests beside the differential one: programs of tests/unit, and files for pytest.
 UNIT_TESTS = {"compiler/dispatch_emit.c": ["test_dispatch"]}
 TESTS = {
-    "compiler/emit_manifest.c": ["tests/cli/test_command.py", "tests/runtime/test_runtime_rules.py"],
+    "compiler/emit_manifest.c": ["tests/cli/test_command.py",
+                                 "tests/runtime/test_runtime_rules.py"],
     "compiler/emit.c": ["tests/cli/test_command.py", "tests/network/test_udp_icmp.py",
                         "tests/network/test_udp.py"],
     "templates/egress.bpf.c": ["tests/network/test_udp.py", "tests/network/test_udp_icmp.py"],
