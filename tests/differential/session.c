@@ -592,8 +592,8 @@ static void try_hand_over(struct session *session)
 	network_client(&session->random, WAY_SENDER, tuple->family, tuple->source, &unused);
 	random_fill(&session->random, tuple->source_port, 2);
 	draw_memory(session, listener, &hand_over);
-	hand_over.connected =
-		random_chance(&session->random, 25) && !connection_open(tuple, false, &connection);
+	hand_over.connected = random_chance(&session->random, 25) && network_connects(tuple) &&
+			      !connection_open(tuple, false, &connection);
 	open_server(session, &hand_over, &server);
 	if (hand_over.known)
 		err = program_pending_write(&session->program, tuple, &hand_over.memory);

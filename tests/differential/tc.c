@@ -370,7 +370,11 @@ static void compare_memory(const struct program *program, const struct hand_over
 		snprintf(difference->text, sizeof(difference->text), "the entry is gone");
 	else if (after.delivered != before->delivered || after.kept != before->kept ||
 		 after.bound_at != before->bound_at || after.drops != before->drops)
-		snprintf(difference->text, sizeof(difference->text), "the entry was changed");
+		snprintf(difference->text, sizeof(difference->text),
+			 "the entry: expected delivered %d, kept %d, drops %u; got %d, %d, %u, %s",
+			 before->delivered, before->kept, before->drops, after.delivered,
+			 after.kept, after.drops,
+			 after.bound_at == before->bound_at ? "bound then" : "bound anew");
 }
 
 int tc_check_hand_over(struct program *program, struct hand_over *hand_over,
