@@ -30,7 +30,7 @@
 #include "object.h"
 
 enum {
-	FRESH_RUNS = 700, /* at most so many allocations fail in fresh processes, evenly spread */
+	FRESH_RUNS = 350, /* at most so many allocations fail in fresh processes, evenly spread */
 };
 
 int mplexc_main(int argc, char **argv);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Memory that runs out, at any allocation (out_of_memory.c): a sentence and status 1, no crash, nothing
-lost, no half of an output."""
+"""Memory that runs out, at any allocation (out_of_memory.c): a sentence and status 1, no crash,
+nothing lost, no half of an output."""
 
 import subprocess
 

@@ -90,7 +90,7 @@ def answers_by_age(clock, wire, keys, ports):
 
 @pytest.mark.parametrize("clock", [29], indirect=True)
 def test_ages(network, clock):
-    """It binds, is told that it is late, or, once its three bits mean a later window, is nothing."""
+    """It binds, is told that it is late, or, once its bits mean a later window, is nothing."""
     missing = {(version, age) for version in (4, 6) for age in range(WINDOWS + 2)}
     ports = itertools.count(30000)
     seen = {}
@@ -158,7 +158,7 @@ class Ended:
         return self.state() in ("", "TIME-WAIT")
 
     def answered_by_reset(self, listener):
-        """Sends the message, has it answered and the answer acknowledged; the server then resets."""
+        """Sends the message, takes its answer and acknowledges it; the server then resets."""
         self.peer.wire.send(self.first)
         self.peer.sequence += len(self.sent)
         with listener().accept():
@@ -223,7 +223,7 @@ def servers(network):
         made.closing = stack.enter_context(Servers(network.server, [5002], kinds=(TcpServer,),
                                                    closes_after=len(message("601"))))
         made.resetting = {version: Resetting(network.server, version, 5003) for version in (4, 6)}
-        made.group = {version: [Resetting(network.server, version, 5004, group=True) for _ in range(2)]
+        made.group = {version: [Resetting(network.server, version, 5004, True) for _ in range(2)]
                       for version in (4, 6)}
         made.listeners = [*made.resetting.values(), *made.group[4], *made.group[6]]
         for one in made.listeners:
