@@ -334,6 +334,10 @@ def test_watch(own_network, tmp_path, form):
     send(own_network, 2)
     packets = '"packets":{}' if form else "routed: {} packets"
     assert wait_until(lambda: packets.format(5) in path.read_text(), timeout=20)
+    before = path.read_text().count("600")
+    pin(server, objects.build(objects.manifest(ROUTES)))  # more rows
+    send(own_network, 1)
+    assert wait_until(lambda: path.read_text().count("600") > before, timeout=20)
     assert child.poll() is None
     detach(server)
     assert child.wait(20) == 0
