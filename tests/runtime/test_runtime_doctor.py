@@ -114,7 +114,8 @@ def test_nothing_to_complain_of(network):
         found = Doctor(network.server, compile_rules(rules))
     stop(child)
     assert not found.having("problem") and not found.having("warning"), found.report
-    assert not found.having("unknown"), found.report
+    # Before Linux 6.3 a driver's features cannot be asked for.
+    assert {one["check"] for one in found.having("unknown")} <= {"native"}, found.report
     assert state(network.server) == before
     # A run agrees.
     with attach(network.server, rules):
@@ -203,6 +204,9 @@ def test_mtu(own_network):
     server = own_network.server
     for host in own_network.hosts:
         host.run("ip link set dev eth0 mtu 9000")
+    if Doctor(server).verdicts("native") == ["unknown"]:
+        Doctor(server).one("mtu", "unknown", "9000")
+        return
     Doctor(server).one("mtu", "ok", "9000")
     # A driver with native XDP that takes one page only.
     server.run("ip tuntap add dev tap0 mode tap")
