@@ -56,10 +56,11 @@ static bool agrees(const struct object *object, const struct bpf_map *map, int f
 	uint32_t key, value;
 	struct bpf_map_info info;
 
+	/* 0 entries: one for each CPU, which the load sees to. */
 	if (!map_info(fd, &info) || info.type != bpf_map__type(map) ||
 	    info.key_size != bpf_map__key_size(map) ||
 	    info.value_size != bpf_map__value_size(map) ||
-	    info.max_entries != bpf_map__max_entries(map) ||
+	    (bpf_map__max_entries(map) && info.max_entries != bpf_map__max_entries(map)) ||
 	    info.map_flags != bpf_map__map_flags(map))
 		return false;
 	if (!btf || !own)

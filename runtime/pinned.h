@@ -8,6 +8,7 @@
  *	                         BPF file system of its own, so that all of it ends with it
  *	  ID/                    one generation, named by the id of its XDP program
  *	    record               what was loaded and how (record.h)
+ *	    btf                  the BTF of its object, by which its maps are read
  *	    totals               what earlier generations counted (totals.h)
  *	    confirm              there until the generation is confirmed (confirm.h)
  *	    programs/xdp, ...    its programs
