@@ -18,7 +18,7 @@ from lib.netns import SERVER, Network
 from lib.servers import Servers, TcpServer, UdpServer
 from lib.waiting import wait_until
 
-REPLACEMENTS = int(os.environ.get("REPLACEMENTS", "12"))
+REPLACEMENTS = int(os.environ.get("REPLACEMENTS", "8"))
 
 RULES = """
     version: 1

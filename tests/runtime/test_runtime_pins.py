@@ -509,7 +509,7 @@ def test_confirm_needs_pins(own_network, refused):
 
 # What a change is made of, and how far apart the instants are that are tried: all of them take long
 # (KILLS=1, make check-operate).
-STEPS = {"bpf": 5, "rename": 1, "mkdir": 1, "unlink": 3, "rmdir": 1}
+STEPS = {"bpf": 13, "rename": 1, "mkdir": 1, "unlink": 5, "rmdir": 1}
 EVERY = int(os.environ.get("KILLS", "0"))
 
 
