@@ -8,10 +8,12 @@
  */
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
@@ -41,16 +43,6 @@ static const struct hook hooks[] = {
 	{BPF_TC_INGRESS, "mplex_ingress", "ingress", TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)},
 	{BPF_TC_EGRESS, "mplex_egress", "egress", TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)},
 };
-
-/* The name of a program in the kernel; false where it cannot be told. */
-static bool program_is(uint32_t id, const char *name)
-{
-	SCOPED(scoped_close) int fd = bpf_prog_get_fd_by_id(id);
-	struct bpf_prog_info info = {};
-	uint32_t size = sizeof(info);
-
-	return fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &size) && !strcmp(info.name, name);
-}
 
 static int remove_filter(int ifindex, const struct hook *at)
 {
@@ -85,6 +77,47 @@ static bool is_empty(int ifindex)
 	return !count;
 }
 
+/* A look for the filter in our place. */
+struct look {
+	char name[64]; /* as libbpf names filters: "mplex_ingress:[17]" */
+	bool found;
+};
+
+static int compare_filter(const struct nlmsghdr *message, void *data)
+{
+	const struct tcmsg *filter = NLMSG_DATA(message);
+	struct look *look = data;
+	const void *options, *name;
+	size_t size, length;
+
+	if (message->nlmsg_type != RTM_NEWTFILTER || filter->tcm_handle != HANDLE ||
+	    TC_H_MAJ(filter->tcm_info) >> 16 != PRIORITY)
+		return 0;
+	options = netlink_attribute(message, sizeof(*filter), TCA_OPTIONS, &size);
+	name = options ? netlink_nested(options, size, TCA_BPF_NAME, &length) : NULL;
+	look->found |=
+		name && length == strlen(look->name) + 1 && !memcmp(name, look->name, length);
+	return 0;
+}
+
+/*
+ * Whether a filter in our place runs our program. The kernel would tell the program's own name only
+ * to CAP_SYS_ADMIN; the filter has it from whoever attached it.
+ */
+static bool is_ours(const struct interface *interface, const struct hook *at, uint32_t program)
+{
+	const struct tcmsg header = {
+		.tcm_family = AF_UNSPEC,
+		.tcm_ifindex = interface->index,
+		.tcm_parent = at->parent,
+	};
+	struct look look = {};
+
+	snprintf(look.name, sizeof(look.name), "%s:[%u]", at->program, program);
+	return !netlink_dump(RTM_GETTFILTER, &header, sizeof(header), compare_filter, &look) &&
+	       look.found;
+}
+
 /* Whether our filter is at a hook: *out. Another's in its place is a failure. */
 static int find_filter(const struct interface *interface, const struct hook *at, bool *out,
 		       char *error, size_t n)
@@ -93,7 +126,7 @@ static int find_filter(const struct interface *interface, const struct hook *at,
 	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = HANDLE, .priority = PRIORITY);
 	bool there = !bpf_tc_query(&hook, &filter);
 
-	if (there && !program_is(filter.prog_id, at->program))
+	if (there && !is_ours(interface, at, filter.prog_id))
 		return failed(error, n, EEXIST,
 			      "a TC filter of another program has the place on %s that mplex uses; "
 			      "\"tc filter show dev %s %s\" shows it under pref %d",
@@ -108,7 +141,7 @@ uint32_t clsact_program(const struct interface *interface, bool ingress)
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface->index, .attach_point = at->point);
 	LIBBPF_OPTS(bpf_tc_opts, filter, .handle = HANDLE, .priority = PRIORITY);
 
-	if (bpf_tc_query(&hook, &filter) || !program_is(filter.prog_id, at->program))
+	if (bpf_tc_query(&hook, &filter) || !is_ours(interface, at, filter.prog_id))
 		return 0;
 	return filter.prog_id;
 }
