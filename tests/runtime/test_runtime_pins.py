@@ -288,20 +288,6 @@ def test_a_replacement_that_fails_changes_nothing(own_network, server, refused, 
     assert mapped(path) == before
 
 
-def test_with_the_least_rights(own_network, server):
-    """CAP_SYS_ADMIN is not needed, though the kernel hands out much by number to it alone."""
-    sets = "-all,+bpf,+perfmon,+net_admin"
-    least = ("setpriv", "--bounding-set", sets, "--inh-caps", "-all")
-    for target in (objects.build(), objects.build(OTHER)):
-        done = run(server, "eth0", target, "--pin", prefix=least)
-        assert (done.returncode, done.stderr) == (0, "")
-        send(own_network)
-    path = pins.place(server)
-    assert_whole(server, path)
-    assert wait_until(lambda: routed(path) == 2)
-    assert run(server, "detach", prefix=least).stdout == "eth0: detached\n"
-
-
 def test_another_layout_is_said(server):
     """A map that means something else by its bytes starts anew."""
     pin(server, objects.build(objects.MANIFEST, "WIDE_COUNTERS"))
