@@ -460,6 +460,47 @@ static int start_talk(struct session *session, const struct listener *listener, 
 	return 0;
 }
 
+static const struct route *find_route_to(const struct listener *listener, uint16_t port)
+{
+	for (size_t i = 0; i < listener->route_count; i++)
+		if (listener->routes[i].port == port)
+			return &listener->routes[i];
+	return NULL;
+}
+
+/*
+ * Another client, whose address has the same words in another order: a program that remembers flows
+ * by a sum of them must not take one for the other.
+ */
+static int try_twin(struct session *session, const struct listener *listener,
+		    const struct talk *talk)
+{
+	static struct trial trial;
+	struct traffic traffic = now(session);
+	struct tuple twin = talk->tuple;
+	const struct message message = {
+		.listener = listener,
+		.route = find_route_to(listener, talk->last),
+		.protocol = PROTOCOL_UDP,
+		.tuple = &twin,
+	};
+	struct outcome outcome;
+	uint16_t listen_port;
+	int err;
+
+	if (!message.route || twin.family != 6)
+		return 0;
+	memcpy(twin.source, talk->tuple.source + 8, 8);
+	memcpy(twin.source + 8, talk->tuple.source, 8);
+	err = trial_draw_message(&traffic, &message, &trial);
+	if (!err)
+		err = trial_check_quietly(&session->program, &session->host, &trial, &outcome);
+	if (!err && outcome.port == talk->last &&
+	    program_flow_take(&session->program, &twin, outcome.port, 0, &listen_port))
+		fail(session, "the flow of a client with the same words in its address is missing");
+	return err;
+}
+
 static uint16_t draw_backend(struct session *session, const struct listener *listener,
 			     const struct talk *talk)
 {
@@ -507,6 +548,8 @@ static void try_talk(struct session *session)
 	    listener->replies == REPLIES_NONE || session->failed)
 		return;
 	err = start_talk(session, listener, &talk);
+	if (!err)
+		err = try_twin(session, listener, &talk);
 	for (int i = 0; i < TALK_FRAMES && !err && !session->failed; i++) {
 		err = try_talk_frame(session, listener, &talk, &trial, &difference);
 		if (err)
