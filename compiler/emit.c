@@ -310,6 +310,8 @@ static void write_find_listener(struct emission *e)
 
 	need(e, PART_reasons);
 	need(e, PART_own_mac);
+	if (plan->rules->listener_count > 1)
+		need(e, PART_unknown);
 	if (plan->udp)
 		need(e, PART_group_mac);
 	if (plan->local && plan->ipv4)
@@ -320,7 +322,7 @@ static void write_find_listener(struct emission *e)
 }
 
 /* Which loads the judges use is known once they are written. */
-static void write_judge(struct emission *e)
+static void write_judges(struct emission *e)
 {
 	static const struct {
 		const char *call;
@@ -338,7 +340,7 @@ static void write_judge(struct emission *e)
 	bool failed = true;
 
 	if (out) {
-		emit_judge(plan, out);
+		emit_judges(plan, out);
 		failed = ferror(out);
 		failed |= fclose(out);
 	}
@@ -365,13 +367,26 @@ static void write_judge(struct emission *e)
 	free(text);
 }
 
+static void write_judge_datagram(struct emission *e)
+{
+	need(e, PART_judges);
+	emit_judge_datagram(e->plan, e->out);
+}
+
+static void write_judge_payload(struct emission *e)
+{
+	need(e, PART_judges);
+	need(e, PART_packed_verdict);
+	emit_judge_payload(e->plan, e->out);
+}
+
 /* ---- what becomes of a packet ---------------------------------------------------------------- */
 
 static void write_receive_udp(struct emission *e)
 {
 	const struct plan *plan = e->plan;
 
-	need(e, PART_judge);
+	need(e, PART_judge_datagram);
 	need(e, PART_capture);
 	if (plan->readdress)
 		need(e, PART_readdress);
@@ -382,28 +397,14 @@ static void write_receive_udp(struct emission *e)
 	fputs("/* A UDP datagram to a listen port. */\n"
 	      "static __always_inline int receive_udp(struct packet *packet, "
 	      "struct verdict *verdict)\n{\n"
-	      "\tjudge(packet, verdict);\n"
+	      "\tjudge_datagram(packet, verdict);\n"
 	      "\tcapture_packet(packet, verdict);\n"
 	      "\tif (!verdict->port)\n\t\treturn XDP_DROP;\n",
 	      e->out);
 	if (plan->readdress)
 		fputs("\tif (verdict->port == bpf_ntohs(packet->dport))\n\t\treturn XDP_PASS;\n",
 		      e->out);
-	for (size_t i = 0; i < plan->rules->listener_count; i++) {
-		const struct listener *listener = &plan->rules->listeners[i];
-
-		if (!(listener->protocols & PROTOCOL_UDP) || !listener_readdresses(listener) ||
-		    listener->replies == REPLIES_NONE)
-			continue;
-		if (plan->rules->listener_count > 1)
-			fprintf(e->out, "\tif (packet->listener == %s_LISTENER)\n\t",
-				capitals(listener->name).name);
-		if (listener->replies == REPLIES_TRACKED)
-			fputs("\ttrack(packet, verdict->port);\n", e->out);
-		else
-			fprintf(e->out, "\tset_reply_port(verdict->port, %s_PORT);\n",
-				capitals(listener->name).name);
-	}
+	emit_replies(plan, e->out);
 	if (plan->readdress)
 		fputs("\treaddress(packet, verdict->port);\n", e->out);
 	fputs("\treturn XDP_PASS;\n}\n", e->out);
@@ -539,7 +540,9 @@ static void (*const writers[PARTS])(struct emission *) = {
 	[PART_from_client] = write_from_client,
 	[PART_from_server] = write_from_server,
 	[PART_is_martian] = write_is_martian,
-	[PART_judge] = write_judge,
+	[PART_judge_datagram] = write_judge_datagram,
+	[PART_judge_payload] = write_judge_payload,
+	[PART_judges] = write_judges,
 	[PART_listener_tuple] = write_listener_tuple,
 	[PART_mplex_egress] = write_mplex_egress,
 	[PART_mplex_ingress] = write_mplex_ingress,

@@ -182,24 +182,40 @@ static void emit_interface(const struct plan *plan, FILE *out)
 		fputs("\treturn own_mac(packet) || group_mac(packet);\n}\n\n", out);
 }
 
-static void emit_listener_condition(const struct plan *plan, const struct listener *listener,
-				    FILE *out)
+/* Of those to its port, the packets that are the listener's; is_to_interface comes besides. */
+static void emit_listener_condition(const struct listener *listener, FILE *out)
 {
 	bool both = listener->protocols == (PROTOCOL_TCP | PROTOCOL_UDP);
-	const char *interface = plan->udp ? "is_to_interface" : "own_mac";
 
 	if (both)
-		fputs("\tif ((packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) "
-		      "&&\n\t    ",
-		      out);
+		fputs("(packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP)", out);
 	else
-		fprintf(out, "\tif (packet->protocol == IPPROTO_%s && ",
+		fprintf(out, "packet->protocol == IPPROTO_%s",
 			listener->protocols & PROTOCOL_TCP ? "TCP" : "UDP");
-	fprintf(out, "packet->dport == bpf_htons(%s_PORT) &&\n", capitals(listener->name).name);
-	fprintf(out, "\t    %s(packet) && is_to_%s(packet)) {\n", interface,
+	fprintf(out, " &&\n\t\t    is_to_%s(packet)",
 		listener->address_count ? listener->name : "host");
-	fprintf(out, "\t\tpacket->listener = %s_LISTENER;\n\t\treturn true;\n\t}\n",
-		capitals(listener->name).name);
+}
+
+/* The port of the listener, with all the listeners that have it. */
+static void emit_port_case(const struct rules *rules, size_t first, FILE *out)
+{
+	const char *otherwise = "";
+
+	for (size_t i = 0; i < first; i++)
+		if (rules->listeners[i].port == rules->listeners[first].port)
+			return;
+	fprintf(out, "\tcase %s_PORT:\n\t\t", capitals(rules->listeners[first].name).name);
+	for (size_t i = first; i < rules->listener_count; i++) {
+		const struct listener *listener = &rules->listeners[i];
+
+		if (listener->port != rules->listeners[first].port)
+			continue;
+		fprintf(out, "%sif (", otherwise);
+		emit_listener_condition(listener, out);
+		fprintf(out, ")\n\t\t\tlistener = %s_LISTENER;\n", capitals(listener->name).name);
+		otherwise = "\t\telse ";
+	}
+	fputs("\t\telse\n\t\t\treturn false;\n\t\tbreak;\n", out);
 }
 
 void emit_find_listener(const struct plan *plan, FILE *out)
@@ -214,11 +230,20 @@ void emit_find_listener(const struct plan *plan, FILE *out)
 		if (rules->listeners[i].address_count)
 			emit_addresses(&rules->listeners[i], out);
 	fputs("/* Whose packet it is. False: not ours. The port first, it tells most packets. */\n"
-	      "static __always_inline bool find_listener(struct packet *packet)\n{\n",
+	      "static __always_inline bool find_listener(struct packet *packet)\n{\n"
+	      "\t__u32 listener;\n\n",
 	      out);
+	fprintf(out, "\tswitch (%s) {\n",
+		rules->listener_count > 1 ? "unknown(packet, bpf_ntohs(packet->dport))"
+					  : "bpf_ntohs(packet->dport)");
 	for (size_t i = 0; i < rules->listener_count; i++)
-		emit_listener_condition(plan, &rules->listeners[i], out);
-	fputs("\treturn false;\n}\n", out);
+		emit_port_case(rules, i, out);
+	fprintf(out,
+		"\tdefault:\n\t\treturn false;\n\t}\n"
+		"\tpacket->listener = %s;\n"
+		"\treturn %s(packet);\n}\n",
+		rules->listener_count > 1 ? "unknown(packet, listener)" : "listener",
+		plan->udp ? "is_to_interface" : "own_mac");
 }
 
 /* ---- judging --------------------------------------------------------------------------------- */
@@ -381,23 +406,115 @@ static void emit_listener_judge(const struct listener_plan *planned, FILE *out)
 	fputs("}\n\n", out);
 }
 
-void emit_judge(const struct plan *plan, FILE *out)
+void emit_judges(const struct plan *plan, FILE *out)
+{
+	for (size_t i = 0; i < plan->rules->listener_count; i++)
+		emit_listener_judge(&plan->listeners[i], out);
+}
+
+/* Judges by the listener that the expression names, of those that have the protocol. */
+static void emit_choice(const struct plan *plan, unsigned protocol, const char *listener,
+			const char *arguments, FILE *out)
 {
 	const struct rules *rules = plan->rules;
+	size_t count = 0;
 
 	for (size_t i = 0; i < rules->listener_count; i++)
-		emit_listener_judge(&plan->listeners[i], out);
-	fputs("/* What the rules say of a message. */\n"
-	      "static __always_inline void judge(const struct packet *packet, "
+		count += (rules->listeners[i].protocols & protocol) != 0;
+	if (count > 1)
+		fprintf(out, "\tswitch (%s) {\n", listener);
+	for (size_t i = 0; i < rules->listener_count; i++) {
+		if (!(rules->listeners[i].protocols & protocol))
+			continue;
+		if (count > 1)
+			fprintf(out, "\tcase %s_LISTENER:\n\t",
+				capitals(rules->listeners[i].name).name);
+		fprintf(out, "\tjudge_%s(%s);\n", rules->listeners[i].name, arguments);
+		if (count > 1)
+			fputs("\t\tbreak;\n", out);
+	}
+	fputs(count > 1 ? "\t}\n" : "", out);
+}
+
+void emit_judge_datagram(const struct plan *plan, FILE *out)
+{
+	fputs("/* What the rules say of a UDP datagram. */\n"
+	      "static __always_inline void judge_datagram(const struct packet *packet, "
 	      "struct verdict *verdict)\n{\n",
 	      out);
-	if (rules->listener_count == 1) {
-		fprintf(out, "\tjudge_%s(packet, verdict);\n}\n", rules->listeners[0].name);
-		return;
+	emit_choice(plan, PROTOCOL_UDP, "packet->listener", "packet, verdict", out);
+	fputs("}\n", out);
+}
+
+void emit_judge_payload(const struct plan *plan, FILE *out)
+{
+	fputs("/*\n"
+	      " * What the rules say of the first segment of a TCP connection. A global function: the\n"
+	      " * verifier walks it once, and not once for each of the many ways to it.\n"
+	      " */\n"
+	      "__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, "
+	      "__u32 length)\n{\n"
+	      "\tvoid *data = (void *)(long)xdp->data;\n"
+	      "\tstruct packet packet = {\n"
+	      "\t\t.context = xdp,\n"
+	      "\t\t.data = data,\n"
+	      "\t\t.data_end = (void *)(long)xdp->data_end,\n"
+	      "\t\t.payload = data + (offset & PAYLOAD_OFFSET),\n"
+	      "\t\t.payload_length = length,\n"
+	      "\t\t.protocol = IPPROTO_TCP,\n\t};\n"
+	      "\tstruct verdict verdict = {};\n\n",
+	      out);
+	fputs("\tbarrier_var(listener); /* what is never used would not be passed */\n", out);
+	emit_choice(plan, PROTOCOL_TCP, "listener", "&packet, &verdict", out);
+	fputs("\treturn pack_verdict(&verdict);\n}\n", out);
+}
+
+/* ---- replies --------------------------------------------------------------------------------- */
+
+static enum reply_mode replies_of(const struct listener *listener)
+{
+	return listener_readdresses(listener) ? listener->replies : REPLIES_NONE;
+}
+
+/* The udp listeners with such replies. */
+static size_t count_replies(const struct plan *plan, enum reply_mode replies)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan->rules->listener_count; i++) {
+		const struct listener *listener = &plan->rules->listeners[i];
+
+		count += listener->protocols & PROTOCOL_UDP && replies_of(listener) == replies;
 	}
-	fputs("\tswitch (packet->listener) {\n", out);
-	for (size_t i = 0; i < rules->listener_count; i++)
-		fprintf(out, "\tcase %s_LISTENER:\n\t\tjudge_%s(packet, verdict);\n\t\tbreak;\n",
-			capitals(rules->listeners[i].name).name, rules->listeners[i].name);
-	fputs("\t}\n}\n", out);
+	return count;
+}
+
+static void emit_replies_case(const struct plan *plan, enum reply_mode replies,
+			      const char *statement, FILE *out)
+{
+	if (!count_replies(plan, replies))
+		return;
+	for (size_t i = 0; i < plan->rules->listener_count; i++) {
+		const struct listener *listener = &plan->rules->listeners[i];
+
+		if (listener->protocols & PROTOCOL_UDP && replies_of(listener) == replies)
+			fprintf(out, "\tcase %s_LISTENER:\n", capitals(listener->name).name);
+	}
+	fprintf(out, "\t\t%s;\n\t\tbreak;\n", statement);
+}
+
+void emit_replies(const struct plan *plan, FILE *out)
+{
+	static const char track[] = "track(packet, verdict->port)";
+	static const char set[] = "set_reply_port(verdict->port, bpf_ntohs(packet->dport))";
+	size_t none = count_replies(plan, REPLIES_NONE);
+
+	if (!none && !(plan->tracked && plan->stateless)) {
+		fprintf(out, "\t%s;\n", plan->tracked ? track : set);
+	} else if (plan->tracked || plan->stateless) {
+		fputs("\tswitch (packet->listener) {\n", out);
+		emit_replies_case(plan, REPLIES_TRACKED, track, out);
+		emit_replies_case(plan, REPLIES_STATELESS, set, out);
+		fputs("\t}\n", out);
+	}
 }

@@ -31,8 +31,15 @@ void emit_constants(const struct plan *plan, FILE *out);
 /* find_listener, with the addresses that the rule file names. */
 void emit_find_listener(const struct plan *plan, FILE *out);
 
-/* A judge for each listener, with its dispatch, and the one that chooses among them. */
-void emit_judge(const struct plan *plan, FILE *out);
+/* A judge for each listener, with its dispatch. */
+void emit_judges(const struct plan *plan, FILE *out);
+
+/* What chooses among them, for each protocol. */
+void emit_judge_datagram(const struct plan *plan, FILE *out);
+void emit_judge_payload(const struct plan *plan, FILE *out);
+
+/* What a datagram with a new destination port leaves behind for its replies. */
+void emit_replies(const struct plan *plan, FILE *out);
 
 /* The section .mplex (docs/object.md). Returns 0 or -ENOMEM. */
 int emit_manifest(const struct plan *plan, FILE *out);

@@ -16,6 +16,26 @@ struct verdict {
 	bool reset;    /* refuse a TCP client by RST */
 };
 
+/* part: packed_verdict (needs: verdict) */
+/* As a number, which is all that a global function can return. */
+static __always_inline __u64 pack_verdict(const struct verdict *verdict)
+{
+	return (__u64)verdict->counter << 32 | (__u32)verdict->port << 16 | verdict->reset << 8 |
+	       verdict->reason;
+}
+
+static __always_inline void unpack_verdict(__u64 packed, struct verdict *verdict)
+{
+	verdict->counter = packed >> 32;
+	verdict->port = packed >> 16;
+	verdict->reset = packed >> 8 & 1;
+	verdict->reason = packed & 0xff;
+}
+
+enum {
+	PAYLOAD_OFFSET = 0x7fff, /* in the frame: eight extension headers reach half as far */
+};
+
 /* part: load_u8 (needs: kernel) */
 static __always_inline __u64 load_u8(const __u8 *at)
 {

@@ -63,6 +63,20 @@ static __always_inline bool parse_ports(struct packet *packet)
 	return true;
 }
 
+/* part: unknown (needs: packet) */
+/*
+ * A number as it is, but the verifier no longer knows that it is one of a few: so it walks what
+ * follows once, and not once for each of them.
+ */
+static __always_inline __u32 unknown(const struct packet *packet, __u32 number)
+{
+	__u32 noise = packet->sport;
+
+	number ^= noise;
+	barrier_var(number);
+	return number ^ noise;
+}
+
 /* part: port_index (needs: kernel) */
 /* A port as an index. The verifier of older kernels sees no bound in what ntohs returns. */
 static __always_inline __u32 port_index(__be16 port)

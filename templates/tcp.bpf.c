@@ -10,7 +10,7 @@
 #include "cookie.bpf.c"
 #include "judge.bpf.c"
 
-/* part: receive_tcp (needs: answer_tcp, bound_ports, capture, cookie, checksum_update, find_socket, from_client, is_martian, judge, mss, next_hop, pending, port_index, reasons, tcp_options, verdict) */
+/* part: receive_tcp (needs: answer_tcp, bound_ports, capture, cookie, checksum_update, find_socket, from_client, is_martian, judge_payload, mss, next_hop, packed_verdict, pending, port_index, reasons, tcp_options, verdict) */
 const volatile __u16 mplex_window;			     /* to announce; 0: 65535 */
 const volatile __u8 mplex_window_scale;			     /* to announce; 255: none */
 const volatile __u8 mplex_sack, mplex_timestamps, mplex_ecn; /* 1: the sysctl allows it */
@@ -165,6 +165,13 @@ static __always_inline void end_time_wait(const struct packet *packet,
 	seq[1] = low;
 }
 
+static __always_inline void judge_segment(const struct packet *packet, struct verdict *verdict)
+{
+	unpack_verdict(judge_payload(packet->context, packet->listener,
+				     packet->payload - packet->data, packet->payload_length),
+		       verdict);
+}
+
 /* The first data of a connection: judged, noted for TC, and passed; or refused. */
 static __always_inline int receive_data(struct packet *packet, struct connection *connection,
 					struct answer *answer, struct verdict *verdict)
@@ -180,7 +187,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
-	judge(packet, verdict);
+	judge_segment(packet, verdict);
 	if (!verdict->port)
 		return verdict->reset ? reset(connection, answer) : XDP_DROP;
 	if (connection->socket == SOCKET_TIME_WAIT) {

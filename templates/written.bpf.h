@@ -30,9 +30,9 @@ enum {
 	COUNTERS,
 };
 
-/* Judges a message by its listener's rules. */
-/* written: judge */
-void judge(const struct packet *packet, struct verdict *verdict);
+/* Judges a message by its listener's rules: what lies at an offset into the frame. */
+/* written: judge_payload */
+__u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length);
 
 /* skip_extensions in the program's own kind of context. */
 /* written: extensions */
@@ -75,6 +75,8 @@ bool quote(const struct packet *packet, struct packet *quote);
 
 /* Not called by any part: the programs, and what only they call. */
 /* written: find_listener */
+/* written: judges */
+/* written: judge_datagram */
 /* written: receive_udp */
 /* written: receive */
 /* written: mplex_xdp */

@@ -445,12 +445,21 @@ static __always_inline bool is_to_host(const struct packet *packet)
 /* Whose packet it is. False: not ours. The port first, it tells most packets. */
 static __always_inline bool find_listener(struct packet *packet)
 {
-	if (packet->protocol == IPPROTO_UDP && packet->dport == bpf_htons(DEEP_PORT) &&
-	    is_to_interface(packet) && is_to_host(packet)) {
-		packet->listener = DEEP_LISTENER;
-		return true;
+	__u32 listener;
+
+	switch (bpf_ntohs(packet->dport)) {
+	case DEEP_PORT:
+		if (packet->protocol == IPPROTO_UDP &&
+		    is_to_host(packet))
+			listener = DEEP_LISTENER;
+		else
+			return false;
+		break;
+	default:
+		return false;
 	}
-	return false;
+	packet->listener = listener;
+	return is_to_interface(packet);
 }
 
 struct udphdr {
@@ -592,8 +601,9 @@ static __always_inline void judge_deep(const struct packet *packet, struct verdi
 		verdict->port = DEEP_PORT;
 }
 
-/* What the rules say of a message. */
-static __always_inline void judge(const struct packet *packet, struct verdict *verdict)
+
+/* What the rules say of a UDP datagram. */
+static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
 {
 	judge_deep(packet, verdict);
 }
@@ -772,13 +782,13 @@ static __always_inline __u32 get_reply_port(__be16 backend)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge(packet, verdict);
+	judge_datagram(packet, verdict);
 	capture_packet(packet, verdict);
 	if (!verdict->port)
 		return XDP_DROP;
 	if (verdict->port == bpf_ntohs(packet->dport))
 		return XDP_PASS;
-	set_reply_port(verdict->port, DEEP_PORT);
+	set_reply_port(verdict->port, bpf_ntohs(packet->dport));
 	readdress(packet, verdict->port);
 	return XDP_PASS;
 }

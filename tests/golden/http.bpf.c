@@ -445,12 +445,21 @@ static __always_inline bool is_to_host(const struct packet *packet)
 /* Whose packet it is. False: not ours. The port first, it tells most packets. */
 static __always_inline bool find_listener(struct packet *packet)
 {
-	if (packet->protocol == IPPROTO_TCP && packet->dport == bpf_htons(WEB_PORT) &&
-	    own_mac(packet) && is_to_host(packet)) {
-		packet->listener = WEB_LISTENER;
-		return true;
+	__u32 listener;
+
+	switch (bpf_ntohs(packet->dport)) {
+	case WEB_PORT:
+		if (packet->protocol == IPPROTO_TCP &&
+		    is_to_host(packet))
+			listener = WEB_LISTENER;
+		else
+			return false;
+		break;
+	default:
+		return false;
 	}
-	return false;
+	packet->listener = listener;
+	return own_mac(packet);
 }
 
 struct tcphdr {
@@ -1172,10 +1181,46 @@ static __always_inline void judge_web(const struct packet *packet, struct verdic
 		verdict->port = WEB_PORT;
 }
 
-/* What the rules say of a message. */
-static __always_inline void judge(const struct packet *packet, struct verdict *verdict)
+
+/* As a number, which is all that a global function can return. */
+static __always_inline __u64 pack_verdict(const struct verdict *verdict)
 {
-	judge_web(packet, verdict);
+	return (__u64)verdict->counter << 32 | (__u32)verdict->port << 16 | verdict->reset << 8 |
+	       verdict->reason;
+}
+
+static __always_inline void unpack_verdict(__u64 packed, struct verdict *verdict)
+{
+	verdict->counter = packed >> 32;
+	verdict->port = packed >> 16;
+	verdict->reset = packed >> 8 & 1;
+	verdict->reason = packed & 0xff;
+}
+
+enum {
+	PAYLOAD_OFFSET = 0x7fff, /* in the frame: eight extension headers reach half as far */
+};
+
+/*
+ * What the rules say of the first segment of a TCP connection. A global function: the
+ * verifier walks it once, and not once for each of the many ways to it.
+ */
+__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
+{
+	void *data = (void *)(long)xdp->data;
+	struct packet packet = {
+		.context = xdp,
+		.data = data,
+		.data_end = (void *)(long)xdp->data_end,
+		.payload = data + (offset & PAYLOAD_OFFSET),
+		.payload_length = length,
+		.protocol = IPPROTO_TCP,
+	};
+	struct verdict verdict = {};
+
+	barrier_var(listener); /* what is never used would not be passed */
+	judge_web(&packet, &verdict);
+	return pack_verdict(&verdict);
 }
 
 const volatile __u16 mplex_mss_v4; /* to announce: the MTU less 40 */
@@ -1608,6 +1653,13 @@ static __always_inline void end_time_wait(const struct packet *packet,
 	seq[1] = low;
 }
 
+static __always_inline void judge_segment(const struct packet *packet, struct verdict *verdict)
+{
+	unpack_verdict(judge_payload(packet->context, packet->listener,
+				     packet->payload - packet->data, packet->payload_length),
+		       verdict);
+}
+
 /* The first data of a connection: judged, noted for TC, and passed; or refused. */
 static __always_inline int receive_data(struct packet *packet, struct connection *connection,
 					struct answer *answer, struct verdict *verdict)
@@ -1623,7 +1675,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
-	judge(packet, verdict);
+	judge_segment(packet, verdict);
 	if (!verdict->port)
 		return verdict->reset ? reset(connection, answer) : XDP_DROP;
 	if (connection->socket == SOCKET_TIME_WAIT) {

@@ -457,13 +457,21 @@ static __always_inline bool is_to_host(const struct packet *packet)
 /* Whose packet it is. False: not ours. The port first, it tells most packets. */
 static __always_inline bool find_listener(struct packet *packet)
 {
-	if ((packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) &&
-	    packet->dport == bpf_htons(ENTITIES_PORT) &&
-	    is_to_interface(packet) && is_to_host(packet)) {
-		packet->listener = ENTITIES_LISTENER;
-		return true;
+	__u32 listener;
+
+	switch (bpf_ntohs(packet->dport)) {
+	case ENTITIES_PORT:
+		if ((packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) &&
+		    is_to_host(packet))
+			listener = ENTITIES_LISTENER;
+		else
+			return false;
+		break;
+	default:
+		return false;
 	}
-	return false;
+	packet->listener = listener;
+	return is_to_interface(packet);
 }
 
 struct tcphdr {
@@ -1185,10 +1193,46 @@ static __always_inline void judge_entities(const struct packet *packet, struct v
 		verdict->reason = REASON_ROUTED;
 }
 
-/* What the rules say of a message. */
-static __always_inline void judge(const struct packet *packet, struct verdict *verdict)
+
+/* As a number, which is all that a global function can return. */
+static __always_inline __u64 pack_verdict(const struct verdict *verdict)
 {
-	judge_entities(packet, verdict);
+	return (__u64)verdict->counter << 32 | (__u32)verdict->port << 16 | verdict->reset << 8 |
+	       verdict->reason;
+}
+
+static __always_inline void unpack_verdict(__u64 packed, struct verdict *verdict)
+{
+	verdict->counter = packed >> 32;
+	verdict->port = packed >> 16;
+	verdict->reset = packed >> 8 & 1;
+	verdict->reason = packed & 0xff;
+}
+
+enum {
+	PAYLOAD_OFFSET = 0x7fff, /* in the frame: eight extension headers reach half as far */
+};
+
+/*
+ * What the rules say of the first segment of a TCP connection. A global function: the
+ * verifier walks it once, and not once for each of the many ways to it.
+ */
+__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
+{
+	void *data = (void *)(long)xdp->data;
+	struct packet packet = {
+		.context = xdp,
+		.data = data,
+		.data_end = (void *)(long)xdp->data_end,
+		.payload = data + (offset & PAYLOAD_OFFSET),
+		.payload_length = length,
+		.protocol = IPPROTO_TCP,
+	};
+	struct verdict verdict = {};
+
+	barrier_var(listener); /* what is never used would not be passed */
+	judge_entities(&packet, &verdict);
+	return pack_verdict(&verdict);
 }
 
 const volatile __u16 mplex_mss_v4; /* to announce: the MTU less 40 */
@@ -1621,6 +1665,13 @@ static __always_inline void end_time_wait(const struct packet *packet,
 	seq[1] = low;
 }
 
+static __always_inline void judge_segment(const struct packet *packet, struct verdict *verdict)
+{
+	unpack_verdict(judge_payload(packet->context, packet->listener,
+				     packet->payload - packet->data, packet->payload_length),
+		       verdict);
+}
+
 /* The first data of a connection: judged, noted for TC, and passed; or refused. */
 static __always_inline int receive_data(struct packet *packet, struct connection *connection,
 					struct answer *answer, struct verdict *verdict)
@@ -1636,7 +1687,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
-	judge(packet, verdict);
+	judge_segment(packet, verdict);
 	if (!verdict->port)
 		return verdict->reset ? reset(connection, answer) : XDP_DROP;
 	if (connection->socket == SOCKET_TIME_WAIT) {
@@ -1792,6 +1843,12 @@ static __always_inline bool parse_udp(struct packet *packet)
 	packet->payload = udp + 1;
 	packet->payload_length = length - sizeof(*udp);
 	return true;
+}
+
+/* What the rules say of a UDP datagram. */
+static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
+{
+	judge_entities(packet, verdict);
 }
 
 /* Gives a datagram another destination port. A checksum of 0 means none and stays. */
@@ -2030,7 +2087,7 @@ static __always_inline void track(const struct packet *packet, __u16 backend)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge(packet, verdict);
+	judge_datagram(packet, verdict);
 	capture_packet(packet, verdict);
 	if (!verdict->port)
 		return XDP_DROP;

@@ -410,12 +410,21 @@ static __always_inline bool is_to_host(const struct packet *packet)
 /* Whose packet it is. False: not ours. The port first, it tells most packets. */
 static __always_inline bool find_listener(struct packet *packet)
 {
-	if (packet->protocol == IPPROTO_UDP && packet->dport == bpf_htons(TELEMETRY_PORT) &&
-	    is_to_interface(packet) && is_to_host(packet)) {
-		packet->listener = TELEMETRY_LISTENER;
-		return true;
+	__u32 listener;
+
+	switch (bpf_ntohs(packet->dport)) {
+	case TELEMETRY_PORT:
+		if (packet->protocol == IPPROTO_UDP &&
+		    is_to_host(packet))
+			listener = TELEMETRY_LISTENER;
+		else
+			return false;
+		break;
+	default:
+		return false;
 	}
-	return false;
+	packet->listener = listener;
+	return is_to_interface(packet);
 }
 
 struct udphdr {
@@ -519,8 +528,9 @@ static __always_inline void judge_telemetry(const struct packet *packet, struct 
 		verdict->port = TELEMETRY_PORT;
 }
 
-/* What the rules say of a message. */
-static __always_inline void judge(const struct packet *packet, struct verdict *verdict)
+
+/* What the rules say of a UDP datagram. */
+static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
 {
 	judge_telemetry(packet, verdict);
 }
@@ -655,7 +665,7 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge(packet, verdict);
+	judge_datagram(packet, verdict);
 	capture_packet(packet, verdict);
 	if (!verdict->port)
 		return XDP_DROP;
