@@ -183,7 +183,7 @@ static void emit_interface(const struct plan *plan, FILE *out)
 }
 
 /* Of those to its port, the packets that are the listener's; is_to_interface comes besides. */
-static void emit_listener_condition(const struct listener *listener, FILE *out)
+static void emit_listener_condition(const struct listener *listener, const char *indent, FILE *out)
 {
 	bool both = listener->protocols == (PROTOCOL_TCP | PROTOCOL_UDP);
 
@@ -192,7 +192,7 @@ static void emit_listener_condition(const struct listener *listener, FILE *out)
 	else
 		fprintf(out, "packet->protocol == IPPROTO_%s",
 			listener->protocols & PROTOCOL_TCP ? "TCP" : "UDP");
-	fprintf(out, " &&\n\t\t    is_to_%s(packet)",
+	fprintf(out, " &&\n%sis_to_%s(packet)", indent,
 		listener->address_count ? listener->name : "host");
 }
 
@@ -211,11 +211,44 @@ static void emit_port_case(const struct rules *rules, size_t first, FILE *out)
 		if (listener->port != rules->listeners[first].port)
 			continue;
 		fprintf(out, "%sif (", otherwise);
-		emit_listener_condition(listener, out);
+		emit_listener_condition(listener, *otherwise ? "\t\t\t " : "\t\t    ", out);
 		fprintf(out, ")\n\t\t\tlistener = %s_LISTENER;\n", capitals(listener->name).name);
 		otherwise = "\t\telse ";
 	}
 	fputs("\t\telse\n\t\t\treturn false;\n\t\tbreak;\n", out);
+}
+
+static const char *interface_check(const struct plan *plan)
+{
+	return plan->udp ? "is_to_interface" : "own_mac";
+}
+
+static void emit_ports(const struct plan *plan, FILE *out)
+{
+	fputs("\t__u32 listener;\n\n"
+	      "\tswitch (unknown(packet, bpf_ntohs(packet->dport))) {\n",
+	      out);
+	for (size_t i = 0; i < plan->rules->listener_count; i++)
+		emit_port_case(plan->rules, i, out);
+	fprintf(out,
+		"\tdefault:\n\t\treturn false;\n\t}\n"
+		"\tpacket->listener = unknown(packet, listener);\n"
+		"\treturn %s(packet);\n",
+		interface_check(plan));
+}
+
+/* There is but one. */
+static void emit_the_listener(const struct plan *plan, FILE *out)
+{
+	const struct listener *listener = &plan->rules->listeners[0];
+	struct capitals c = capitals(listener->name);
+
+	fprintf(out,
+		"\tpacket->listener = %s_LISTENER;\n"
+		"\treturn packet->dport == bpf_htons(%s_PORT) && %s(packet) &&\n\t       ",
+		c.name, c.name, interface_check(plan));
+	emit_listener_condition(listener, "\t       ", out);
+	fputs(";\n", out);
 }
 
 void emit_find_listener(const struct plan *plan, FILE *out)
@@ -230,20 +263,13 @@ void emit_find_listener(const struct plan *plan, FILE *out)
 		if (rules->listeners[i].address_count)
 			emit_addresses(&rules->listeners[i], out);
 	fputs("/* Whose packet it is. False: not ours. The port first, it tells most packets. */\n"
-	      "static __always_inline bool find_listener(struct packet *packet)\n{\n"
-	      "\t__u32 listener;\n\n",
+	      "static __always_inline bool find_listener(struct packet *packet)\n{\n",
 	      out);
-	fprintf(out, "\tswitch (%s) {\n",
-		rules->listener_count > 1 ? "unknown(packet, bpf_ntohs(packet->dport))"
-					  : "bpf_ntohs(packet->dport)");
-	for (size_t i = 0; i < rules->listener_count; i++)
-		emit_port_case(rules, i, out);
-	fprintf(out,
-		"\tdefault:\n\t\treturn false;\n\t}\n"
-		"\tpacket->listener = %s;\n"
-		"\treturn %s(packet);\n}\n",
-		rules->listener_count > 1 ? "unknown(packet, listener)" : "listener",
-		plan->udp ? "is_to_interface" : "own_mac");
+	if (rules->listener_count == 1)
+		emit_the_listener(plan, out);
+	else
+		emit_ports(plan, out);
+	fputs("}\n", out);
 }
 
 /* ---- judging --------------------------------------------------------------------------------- */

@@ -445,21 +445,10 @@ static __always_inline bool is_to_host(const struct packet *packet)
 /* Whose packet it is. False: not ours. The port first, it tells most packets. */
 static __always_inline bool find_listener(struct packet *packet)
 {
-	__u32 listener;
-
-	switch (bpf_ntohs(packet->dport)) {
-	case DEEP_PORT:
-		if (packet->protocol == IPPROTO_UDP &&
-		    is_to_host(packet))
-			listener = DEEP_LISTENER;
-		else
-			return false;
-		break;
-	default:
-		return false;
-	}
-	packet->listener = listener;
-	return is_to_interface(packet);
+	packet->listener = DEEP_LISTENER;
+	return packet->dport == bpf_htons(DEEP_PORT) && is_to_interface(packet) &&
+	       packet->protocol == IPPROTO_UDP &&
+	       is_to_host(packet);
 }
 
 struct udphdr {

@@ -445,21 +445,10 @@ static __always_inline bool is_to_host(const struct packet *packet)
 /* Whose packet it is. False: not ours. The port first, it tells most packets. */
 static __always_inline bool find_listener(struct packet *packet)
 {
-	__u32 listener;
-
-	switch (bpf_ntohs(packet->dport)) {
-	case WEB_PORT:
-		if (packet->protocol == IPPROTO_TCP &&
-		    is_to_host(packet))
-			listener = WEB_LISTENER;
-		else
-			return false;
-		break;
-	default:
-		return false;
-	}
-	packet->listener = listener;
-	return own_mac(packet);
+	packet->listener = WEB_LISTENER;
+	return packet->dport == bpf_htons(WEB_PORT) && own_mac(packet) &&
+	       packet->protocol == IPPROTO_TCP &&
+	       is_to_host(packet);
 }
 
 struct tcphdr {

@@ -458,7 +458,7 @@ static __always_inline bool find_listener(struct packet *packet)
 		    is_to_north(packet))
 			listener = NORTH_LISTENER;
 		else if ((packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) &&
-		    is_to_south(packet))
+			 is_to_south(packet))
 			listener = SOUTH_LISTENER;
 		else
 			return false;
