@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -150,6 +151,26 @@ static void look_at_leftovers(const struct pinned *pinned, struct findings *find
 		      count - expected, count - expected == 1 ? "" : "s");
 }
 
+static void look_at_confirmation(const struct pinned *pinned, const struct interface *interface,
+				 struct findings *findings)
+{
+	struct timespec now;
+
+	if (!pinned->unconfirmed)
+		return;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	if (now.tv_sec <= pinned->deadline) {
+		found(findings, "confirm", VERDICT_WARNING,
+		      "the rules are not confirmed yet, and are taken back in %lld seconds",
+		      (long long)(pinned->deadline - now.tv_sec));
+		mended_by(findings, "mplex-run confirm %s", interface->name);
+	} else {
+		found(findings, "confirm", VERDICT_PROBLEM,
+		      "the rules were not confirmed in time, and whoever was to take them back has "
+		      "not: the next mplex-run on this interface does");
+	}
+}
+
 void check_loaded(const struct pinned *pinned, const struct interface *interface,
 		  struct findings *findings)
 {
@@ -176,4 +197,5 @@ void check_loaded(const struct pinned *pinned, const struct interface *interface
 		look_at_constants(pinned, interface, &rodata, findings);
 	}
 	look_at_leftovers(pinned, findings);
+	look_at_confirmation(pinned, interface, findings);
 }

@@ -163,9 +163,11 @@ def test_confirm(own_network):
     entry = Status(server).entry
     assert 0 < entry["confirm"] <= 500
     assert "mplex-run confirm eth0" in mplex_run(server, "status", "eth0").stdout
-    assert Status(server).is_well()  # the one before is kept for a reason
-    assert mplex_run(server, "confirm", "eth0").returncode == 0
-    assert "confirm" not in Status(server).entry
+    found = Status(server)
+    finding = found.one("confirm", "warning", "not confirmed yet")
+    assert "pins" not in {one["check"] for one in found.entry["findings"]}  # the old one is wanted
+    assert mplex_run(server, *shlex.split(finding["remedy"])[1:]).returncode == 0
+    assert "confirm" not in Status(server).entry and Status(server).is_well()
 
 
 # ---- what no longer holds -------------------------------------------------------------------------
