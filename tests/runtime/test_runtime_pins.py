@@ -68,7 +68,7 @@ def assert_whole(namespace, path):
     assert shown["xdp"]["prog"]["id"] == programs["xdp"]
 
 
-# ---- pinning and detaching ------------------------------------------------------------------------
+# ---- pinning and detaching -----------------------------------------------------------------------
 
 def test_stays_and_goes(own_network, server):
     done = pin(server, objects.build())
@@ -197,7 +197,7 @@ def test_no_bpf_file_system(server, refused):
     assert "will not see this one" in err
 
 
-# ---- replacing ------------------------------------------------------------------------------------
+# ---- replacing -----------------------------------------------------------------------------------
 
 def test_replace(own_network, server):
     pin(server, objects.build())
@@ -344,7 +344,7 @@ def test_somebody_elses_filter_in_our_place(server):
     assert "foreign_tc" in server.run("tc filter show dev eth0 ingress")
 
 
-# ---- one at a time --------------------------------------------------------------------------------
+# ---- one at a time -------------------------------------------------------------------------------
 
 def test_one_at_a_time(own_network, refused):
     server = own_network.server
@@ -363,7 +363,7 @@ def test_one_at_a_time(own_network, refused):
 
 
 def test_side_by_side(server):
-    """However many start at once: each replaces the one before, or says that it was not its turn."""
+    """However many start at once: each replaces the one before or says it was not its turn."""
     pin(server, objects.build())
     path = pins.place(server)
     with server.inside():
@@ -377,7 +377,7 @@ def test_side_by_side(server):
     assert_whole(server, path)
 
 
-# ---- to be confirmed ------------------------------------------------------------------------------
+# ---- to be confirmed -----------------------------------------------------------------------------
 
 def waiting_for(target):
     """The processes that wait for the confirmation of an object."""
@@ -491,7 +491,7 @@ def test_confirm_needs_pins(own_network, refused):
         assert status == 2
 
 
-# ---- killed at any instant ------------------------------------------------------------------------
+# ---- killed at any instant -----------------------------------------------------------------------
 
 # What a change is made of, and how far apart the instants are that are tried: all of them take long
 # (KILLS=1, make check-operate).
@@ -509,7 +509,7 @@ def kill_at(namespace, call, number, *arguments):
 
 
 def instants(call, far=1):
-    """1, 2, 3, and on in steps, which are `far` times as long as usual, until the caller ends it."""
+    """1, 2, 3, and on in steps, `far` times as long as usual, until the caller ends it."""
     number = 1
     while True:
         yield number
@@ -518,7 +518,7 @@ def instants(call, far=1):
 
 @pytest.mark.parametrize("call", STEPS)
 def test_killed_while_replacing(own_network, server, call):
-    """Something runs at every instant, nothing is uncounted, and the next one brings it in order."""
+    """Something runs at every instant, nothing is uncounted, the next one brings it in order."""
     targets = [objects.build(), objects.build(OTHER)]
     pin(server, targets[0])
     path = pins.place(server)
