@@ -388,6 +388,7 @@ static void write_receive_udp(struct emission *e)
 
 	need(e, PART_judge_datagram);
 	need(e, PART_capture);
+	need(e, PART_observe);
 	if (plan->readdress)
 		need(e, PART_readdress);
 	if (plan->tracked)
@@ -399,6 +400,7 @@ static void write_receive_udp(struct emission *e)
 	      "struct verdict *verdict)\n{\n"
 	      "\tjudge_datagram(packet, verdict);\n"
 	      "\tcapture_packet(packet, verdict);\n"
+	      "\tif (mplex_observe)\n\t\treturn XDP_PASS;\n"
 	      "\tif (!verdict->port)\n\t\treturn XDP_DROP;\n",
 	      e->out);
 	if (plan->readdress)
@@ -423,6 +425,7 @@ static void write_receive(struct emission *e)
 		need(e, PART_receive_udp);
 	}
 	need(e, PART_capture);
+	need(e, PART_observe);
 	fputs("/* From here on the packet is ours: whatever is wrong with it is refused. */\n"
 	      "static __always_inline int receive(struct packet *packet, struct verdict *verdict)\n"
 	      "{\n"
@@ -442,7 +445,7 @@ static void write_receive(struct emission *e)
 			plan->tcp ? "packet->protocol == IPPROTO_UDP && " : "");
 	fputs("\t}\n"
 	      "\tcapture_packet(packet, verdict);\n"
-	      "\treturn XDP_DROP;\n}\n",
+	      "\treturn mplex_observe ? XDP_PASS : XDP_DROP;\n}\n",
 	      e->out);
 }
 

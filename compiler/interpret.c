@@ -812,7 +812,8 @@ static struct binding make_binding(const struct host *host, const struct segment
 static void first_data(const struct host *host, const struct situation *situation,
 		       const struct segment *segment, struct outcome *outcome, uint8_t *result)
 {
-	if (situation->pending.present && situation->pending.isn == segment->seq - 1) {
+	if (situation->pending.present && !situation->pending.waiting &&
+	    situation->pending.isn == segment->seq - 1) {
 		pass(outcome, "pending");
 		return;
 	}
@@ -822,6 +823,7 @@ static void first_data(const struct host *host, const struct situation *situatio
 	outcome->reason = judgement.reason;
 	outcome->route = judgement.route;
 	if (judgement.action.kind == ACTION_REFUSE) {
+		outcome->forgets = host->observe;
 		if (outcome->listener->reset)
 			answer_reset(host, segment, outcome, result);
 		else
@@ -836,6 +838,29 @@ static void first_data(const struct host *host, const struct situation *situatio
 	outcome->port = action_port(outcome->listener, &judgement.action);
 	outcome->binds = true;
 	outcome->binding = make_binding(host, segment);
+}
+
+/* Observing: whether a segment is where the first data is expected, or a probe before it. */
+static bool is_awaited(const struct situation *situation, const struct segment *segment)
+{
+	return situation->pending.present && situation->pending.waiting &&
+	       (segment->seq == situation->pending.isn ||
+		segment->seq == situation->pending.isn + 1);
+}
+
+/* The cookie of a segment, or what stands for it while the program only observes. */
+static int check_opening(const struct host *host, const struct situation *situation,
+			 const struct segment *segment, uint32_t isn, bool *right, unsigned *age)
+{
+	uint64_t windows = (situation->now >> COOKIE_WINDOW_NS_LOG2) -
+			   (situation->pending.bound >> COOKIE_WINDOW_NS_LOG2);
+
+	if (!host->observe)
+		return check_cookie(host, situation, segment, isn, right, age);
+	*right = situation->pending.present && situation->pending.waiting &&
+		 situation->pending.isn == isn && windows <= COOKIE_COUNTER;
+	*age = *right ? (unsigned)windows : 0;
+	return 0;
 }
 
 /* A newer connection may take the tuple of one in TIME_WAIT (RFC 6191). */
@@ -854,7 +879,8 @@ static int tcp(const struct host *host, const struct situation *situation,
 	bool data = segment->payload.length;
 	uint8_t kind = segment->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN);
 
-	if (situation->socket.state == SOCKET_LIVE) {
+	if (situation->socket.state == SOCKET_LIVE &&
+	    !(host->observe && is_awaited(situation, segment))) {
 		outcome->ends = kind & (TCP_FIN | TCP_RST);
 		pass(outcome, "established");
 		return 0;
@@ -868,8 +894,13 @@ static int tcp(const struct host *host, const struct situation *situation,
 		return 0;
 	}
 	if (kind == TCP_SYN) {
-		if (!time_wait || is_newer(situation, segment))
-			return answer_syn(host, situation, segment, outcome, result);
+		if (!time_wait || is_newer(situation, segment)) {
+			int err = answer_syn(host, situation, segment, outcome, result);
+
+			outcome->waits = host->observe && !strcmp(outcome->reason, "syn");
+			outcome->binding.isn = segment->seq;
+			return err;
+		}
 		pass(outcome, "established");
 		return 0;
 	}
@@ -884,11 +915,11 @@ static int tcp(const struct host *host, const struct situation *situation,
 	/* seq is where the data begins, one behind the client's initial sequence number. */
 	bool right, probe_right;
 	unsigned age, probe_age;
-	int err = check_cookie(host, situation, segment, segment->seq - 1, &right, &age);
+	int err = check_opening(host, situation, segment, segment->seq - 1, &right, &age);
 
 	if (!err)
-		err = check_cookie(host, situation, segment, segment->seq, &probe_right,
-				   &probe_age);
+		err = check_opening(host, situation, segment, segment->seq, &probe_right,
+				    &probe_age);
 	if (err)
 		return err;
 
@@ -950,6 +981,14 @@ int interpret(const struct rules *rules, const struct host *host, const struct s
 		struct segment segment = parse_segment(&packet, &payload);
 
 		err = tcp(host, situation, &segment, &o, result);
+	}
+	if (host->observe && o.listener) {
+		memcpy(result, frame, length);
+		o.length = length;
+		o.verdict = VERDICT_PASS;
+		o.binding.delivered = true;
+		if (!o.binds)
+			o.port = 0;
 	}
 	if (!err)
 		*outcome = o;

@@ -32,6 +32,9 @@
  * - An ACK carries a timestamp if the segment did and the constant allows it: else none was agreed.
  * - A packet with VLAN tags, or from an IPv6 link-local address, is answered to its sender: the
  *   route that the host knows is another interface's, or it is the sender's already.
+ * - While it only observes, an entry of `pending` stands for a cookie: made by a SYN that would be
+ *   answered, as old as that, it waits for the first data, which is judged once; also of a live
+ *   connection, which the kernel made.
  * - The bytes that are counted are those of the IP packet, by its own account.
  */
 #ifndef MPLEX_INTERPRET_H
@@ -68,6 +71,7 @@ struct host {
 	bool sack, timestamps, ecn;
 	uint8_t ttl, hop_limit;
 	bool redirect;
+	bool observe; /* count every verdict, carry out none */
 };
 
 /* What the kernel's socket lookup says about the tuple of a tcp packet. */
@@ -88,6 +92,7 @@ struct situation {
 	} socket;
 	struct {
 		bool present;	/* the tuple has an entry */
+		bool waiting;	/* for the first data, while it only observes */
 		uint32_t isn;	/* the client's */
 		uint64_t bound; /* CLOCK_MONOTONIC, ns: when the entry was written */
 	} pending;
@@ -112,6 +117,7 @@ struct binding {
 	bool scaling, sack, ecn, timestamps;
 	uint8_t client_scale, server_scale; /* where scaling */
 	uint32_t tsval, tsecr;		    /* of the segment, where timestamps */
+	bool delivered;			    /* observing: nothing is left to hand over */
 };
 
 struct outcome {
@@ -123,7 +129,10 @@ struct outcome {
 	uint16_t port; /* the local port whose server gets the message, 0 where none does */
 	bool binds;    /* the message opens a tcp connection; then binding says which */
 	struct binding binding;
-	bool ends;     /* a live tcp connection: its entry of `pending` is marked */
+	bool waits;   /* observing: its entry of `pending` is made, and waits for the data of an ISN
+		       */
+	bool forgets; /* observing: its entry of `pending` is gone */
+	bool ends;    /* a live tcp connection: its entry of `pending` is marked */
 	size_t length; /* of the frame afterwards */
 	size_t bytes;  /* counted */
 };

@@ -53,6 +53,7 @@ static int load_anew(struct state *state, const struct interface *interface,
 		.object = &object,
 		.path = path,
 		.mode = record->mode,
+		.observe = record->observing,
 		.frags = native,
 		.addresses = addresses,
 	};

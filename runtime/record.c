@@ -28,14 +28,15 @@ json_t *record_document(const struct record *record)
 	const struct addresses *own = &record->addresses;
 
 	return json_pack(
-		"{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:{s:I, s:I, s:I}, s:I, s:o, s:o, s:s}",
+		"{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:b, s:{s:I, s:I, s:I}, s:I, s:o, s:o, s:s}",
 		"format", RECORD_FORMAT, "tool", record->tool, "interface", record->interface,
 		"object", record->object, "since", (json_int_t)record->since, "loaded",
-		(json_int_t)record->loaded, "mode", mode_name(record->mode), "programs", "xdp",
-		(json_int_t)record->xdp, "ingress", (json_int_t)record->ingress, "egress",
-		(json_int_t)record->egress, "previous", (json_int_t)record->previous, "v4",
-		address_list(AF_INET, own->v4, own->v4_count), "v6",
-		address_list(AF_INET6, own->v6, own->v6_count), "manifest", record->manifest_text);
+		(json_int_t)record->loaded, "mode", mode_name(record->mode), "observing",
+		record->observing, "programs", "xdp", (json_int_t)record->xdp, "ingress",
+		(json_int_t)record->ingress, "egress", (json_int_t)record->egress, "previous",
+		(json_int_t)record->previous, "v4", address_list(AF_INET, own->v4, own->v4_count),
+		"v6", address_list(AF_INET6, own->v6, own->v6_count), "manifest",
+		record->manifest_text);
 }
 
 /* Returns 0, -EINVAL or -ENOMEM. */
@@ -74,6 +75,8 @@ static int parse_facts(struct record *record)
 	record->since = since;
 	record->loaded = loaded;
 	record->mode = strcmp(mode, mode_name(MODE_GENERIC)) ? MODE_NATIVE : MODE_GENERIC;
+	/* Not there in the record of an mplex-run that did not know it. */
+	record->observing = json_is_true(json_object_get(record->document, "observing"));
 	record->xdp = xdp;
 	record->ingress = ingress;
 	record->egress = egress;

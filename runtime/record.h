@@ -6,6 +6,7 @@
 #ifndef MPLEX_RUN_RECORD_H
 #define MPLEX_RUN_RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct record {
 	int64_t since;		   /* seconds since 1970: when mplex was first attached here */
 	int64_t loaded;		   /* likewise: when this generation was loaded */
 	enum mode mode;
+	bool observing;		       /* it counts verdicts and carries out none */
 	uint32_t xdp, ingress, egress; /* ids of its programs; 0: none */
 	uint32_t previous;	       /* id of the generation before; 0: none */
 	struct addresses addresses;    /* the host's own that it was loaded with */

@@ -120,6 +120,7 @@ void report_generation_json(struct json_t *into, const struct record *record, co
 	for (size_t i = 0; i < manifest->listener_count; i++)
 		json_array_append_new(listeners, json_listener(&manifest->listeners[i]));
 	json_object_set_new(into, "mode", json_string(mode_name(record->mode)));
+	json_object_set_new(into, "observing", json_boolean(record->observing));
 	json_object_set_new(into, "rules",
 			    json_pack("{s:s, s:s}", "file", manifest->rules_file, "sha256",
 				      manifest->rules_sha256));
@@ -161,6 +162,8 @@ void report_generation_text(FILE *out, const char *interface, const char *verb,
 	fprintf(out, "%s: rules of %s (sha256 %.*s...), compiled by mplexc %s\n", interface,
 		manifest->rules_file, DIGEST_SHOWN, manifest->rules_sha256, manifest->version);
 	fprintf(out, "%s: %s mplex_xdp in %s mode", interface, verb, mode_name(record->mode));
+	if (record->observing)
+		fputs(", observing: packets are counted and passed on, whatever the verdict", out);
 	if (record->ingress)
 		fprintf(out, ", mplex_ingress by %s", tc);
 	if (record->egress)

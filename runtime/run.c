@@ -41,6 +41,7 @@ struct run_options {
 	enum mode mode;
 	bool mode_given;
 	bool pin;
+	bool observe;
 	unsigned confirm; /* seconds; 0: not wanted */
 	bool json;
 	unsigned interval; /* seconds between two reports; 0: as the output suggests */
@@ -132,6 +133,11 @@ static int check_options(const struct session *session, char *error, size_t n)
 	const struct run_options *options = session->options;
 	const char *name = session->interface.name;
 
+	if (options->observe && !object_constant_size(&session->object, "mplex_observe"))
+		return failed(error, n, ENOTSUP,
+			      "%s cannot only observe: compile its rules again with this version "
+			      "of mplexc",
+			      session->object.path);
 	if (session->state.current.id && options->mode_given && options->mode != session->mode)
 		return failed(error, n, EINVAL,
 			      "what runs on %s is in %s mode, which a replacement keeps: leave out "
@@ -166,13 +172,14 @@ static int prepare(struct session *session, char *error, size_t n)
 	if (!err)
 		err = check_options(session, error, n);
 	subject = subject_of(session);
-	if (!err)
+	/* Answers and the hand-over have needs that observing has not. */
+	if (!err && !options->observe)
 		err = check_require(check_kfuncs, &subject, error, n);
-	if (!err)
+	if (!err && !options->observe)
 		err = check_require(check_sysctls, &subject, error, n);
 	if (!err && !session->state.current.id)
 		err = check_require(check_xdp_free, &subject, error, n);
-	if (!err)
+	if (!err && !options->observe)
 		err = check_require(check_vlan, &subject, error, n);
 	if (!err)
 		err = host_addresses(&session->interface, &session->addresses, error, n);
@@ -189,6 +196,7 @@ static struct change change_of(const struct session *session, struct object *obj
 		.object = object,
 		.path = session->path ?: session->options->object,
 		.mode = session->mode,
+		.observe = session->options->observe,
 		/* In generic mode TC would see frames of such a program without Ethernet header. */
 		.frags = session->mode == MODE_NATIVE,
 		.addresses = addresses,
@@ -202,7 +210,8 @@ static int start(struct session *session, char *error, size_t n)
 	const struct subject subject = subject_of(session);
 	const struct change change = change_of(session, &session->object, &session->addresses);
 
-	warn_of(check_veth, &subject);
+	if (!session->options->observe)
+		warn_of(check_veth, &subject);
 	if (state_replace(&session->state, &change, error, n))
 		return STATUS_FAILED;
 	if (*session->state.note)
@@ -359,10 +368,12 @@ static int run_main(int argc, char **argv)
 		JSON,
 		PIN,
 		CONFIRM,
+		OBSERVE,
 	};
 	static const struct option names[] = {
 		{"pin", no_argument, NULL, PIN},
 		{"confirm", required_argument, NULL, CONFIRM},
+		{"observe", no_argument, NULL, OBSERVE},
 		{"mode", required_argument, NULL, MODE},
 		{"interval", required_argument, NULL, INTERVAL},
 		{"json", no_argument, NULL, JSON},
@@ -380,6 +391,9 @@ static int run_main(int argc, char **argv)
 			if (!command_number(optarg, 1, 86400, &options.confirm))
 				return command_usage(
 					"--confirm is a whole number of seconds, 1 to 86400");
+			break;
+		case OBSERVE:
+			options.observe = true;
 			break;
 		case MODE:
 			options.mode_given = true;
@@ -411,8 +425,8 @@ static int run_main(int argc, char **argv)
 
 const struct command run_command = {
 	.name = "run",
-	.arguments = "IFACE OBJECT [--pin] [--confirm SECONDS] [--mode native|generic]\n"
-		     "                     [--interval SECONDS] [--json]",
+	.arguments = "IFACE OBJECT [--pin] [--confirm SECONDS] [--observe]\n"
+		     "                     [--mode native|generic] [--interval SECONDS] [--json]",
 	.summary =
 		"Attaches the object to the interface and shows its counters until it is ended, or "
 		"replaces what is pinned there",
@@ -421,6 +435,7 @@ const struct command run_command = {
 		"  --confirm SECONDS  go back to what ran before, unless \"mplex-run confirm IFACE\" "
 		"comes\n"
 		"                     in time\n"
+		"  --observe          count every verdict and carry out none: all packets pass\n"
 		"  --mode native      run in the interface's driver (the default)\n"
 		"  --mode generic     run behind the driver: slower, works on every interface\n"
 		"  --interval SECONDS between two reports: 1 on a terminal, else 10\n"

@@ -26,6 +26,7 @@
 
 #include "carry.h"
 #include "confirm.h"
+#include "constants.h"
 #include "document.h"
 #include "error.h"
 #include "host.h"
@@ -318,10 +319,13 @@ bool state_detach(struct state *state)
 }
 
 /* What is to run: the object's programs, but TC's that run already and are the same. */
-static struct programs choose_programs(const struct state *state, const struct object *object)
+static struct programs choose_programs(const struct state *state, const struct change *change)
 {
 	const struct programs *running = &state->current.programs;
+	const struct object *object = change->object;
 
+	if (change->observe)
+		return (struct programs){bpf_program__fd(object->xdp), -1, -1};
 	return (struct programs){
 		.xdp = bpf_program__fd(object->xdp),
 		.ingress = carry_program(object, object->ingress, running->ingress),
@@ -333,7 +337,7 @@ static int prepare(struct state *state, const struct change *change, struct gene
 		   char *error, size_t n)
 {
 	const struct record *before = state->current.id ? &state->current.record : NULL;
-	struct programs programs = choose_programs(state, change->object);
+	struct programs programs = choose_programs(state, change);
 	time_t now = time(NULL);
 	const struct record record = {
 		.tool = MPLEX_VERSION,
@@ -342,6 +346,7 @@ static int prepare(struct state *state, const struct change *change, struct gene
 		.since = before ? before->since : now,
 		.loaded = now,
 		.mode = change->mode,
+		.observing = change->observe,
 		.previous = state->current.id,
 		.addresses = *change->addresses,
 	};
@@ -371,7 +376,10 @@ static int load(struct state *state, const struct change *change, char *error, s
 		err = carry_state(change->object, &state->current, dropped, sizeof(dropped), error,
 				  n);
 	if (!err)
-		err = object_load(change->object, change->frags, false, error, n);
+		err = constants_set_byte(change->object, "mplex_observe", change->observe, error,
+					 n);
+	if (!err)
+		err = object_load(change->object, change->frags, change->observe, error, n);
 	if (!err)
 		warn_of_dropped(state, dropped);
 	return err;

@@ -57,7 +57,8 @@ struct change {
 	struct object *object; /* opened, its constants set; not loaded */
 	const char *path;      /* of its file, absolute */
 	enum mode mode;
-	bool frags;			   /* as object_load */
+	bool observe; /* count verdicts and carry out none; then TC has nothing to do */
+	bool frags;   /* as object_load */
 	const struct addresses *addresses; /* that it was given */
 	unsigned confirm; /* seconds in which it has to be confirmed; 0: it need not be */
 };

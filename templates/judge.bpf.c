@@ -36,6 +36,9 @@ enum {
 	PAYLOAD_OFFSET = 0x7fff, /* in the frame: eight extension headers reach half as far */
 };
 
+/* part: observe (needs: kernel) */
+const volatile __u8 mplex_observe; /* 1: every verdict is counted, none is carried out */
+
 /* part: load_u8 (needs: kernel) */
 static __always_inline __u64 load_u8(const __u8 *at)
 {

@@ -159,8 +159,22 @@ static void compare_binding(const struct program *program, const struct memory *
 	if (memory->listener != listener)
 		differ(check, "pending", "listener: expected %u, got %u", listener,
 		       memory->listener);
-	if (memory->delivered || memory->kept || memory->drops)
+	if (memory->delivered != expected->delivered || memory->kept || memory->drops)
 		differ(check, "pending", "delivered, kept or dropped from the start");
+	if (memory->bound_at < observation.before || memory->bound_at > observation.after)
+		differ(check, "pending", "bound at another time");
+}
+
+/* Observing: an entry for the first data of a connection that the kernel makes. */
+static void compare_waiting(const struct program *program, const struct memory *memory,
+			    struct check *check)
+{
+	(void)program;
+	if (memory->binding.isn != check->outcome.binding.isn)
+		differ(check, "pending", "waits for ISN %u, expected %u", memory->binding.isn,
+		       check->outcome.binding.isn);
+	if (memory->port || !memory->delivered || memory->kept)
+		differ(check, "pending", "waits with a port, or to be handed over");
 	if (memory->bound_at < observation.before || memory->bound_at > observation.after)
 		differ(check, "pending", "bound at another time");
 }
@@ -182,14 +196,17 @@ static void compare_pending(const struct program *program, const struct trial *t
 	struct memory memory;
 	bool same = false;
 
-	if (check->outcome.binds) {
+	if (check->outcome.binds || check->outcome.waits) {
 		if (program_pending_read(program, &check->outcome.tuple, &memory))
 			differ(check, "pending", "the connection is not there");
 		else
-			compare_binding(program, &memory, check);
+			(check->outcome.binds ? compare_binding : compare_waiting)(program, &memory,
+										   check);
 		program_pending_forget(program, &check->outcome.tuple);
 		same = !memcmp(&check->outcome.tuple, &trial->tuple, sizeof(trial->tuple));
 	}
+	if (check->outcome.forgets) /* what is left is found below */
+		same = !memcmp(&check->outcome.tuple, &trial->tuple, sizeof(trial->tuple));
 	if (trial->situation.pending.present && !same) {
 		if (program_pending_read(program, &trial->tuple, &memory))
 			differ(check, "pending", "an entry is gone");
@@ -281,7 +298,7 @@ int trial_check(struct program *program, const struct host *host, int interface,
 	struct memory before = {
 		.binding.isn = situation.pending.isn,
 		.delivered = trial->delivered,
-		.port = 7,
+		.port = situation.pending.waiting ? 0 : 7,
 	};
 	int err = 0;
 

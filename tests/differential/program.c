@@ -70,7 +70,7 @@ static void set(struct object *object, const char *name, const void *value, size
 static void set_constants(struct object *object, const struct host *host)
 {
 	uint8_t local_known = host->local_known, sack = host->sack, ecn = host->ecn;
-	uint8_t timestamps = host->timestamps, redirect = host->redirect;
+	uint8_t timestamps = host->timestamps, redirect = host->redirect, observe = host->observe;
 
 	set(object, "mplex_mac", host->mac, sizeof(host->mac));
 	set(object, "mplex_local_known", &local_known, 1);
@@ -89,6 +89,7 @@ static void set_constants(struct object *object, const struct host *host)
 	set(object, "mplex_ttl", &host->ttl, 1);
 	set(object, "mplex_hop_limit", &host->hop_limit, 1);
 	set(object, "mplex_redirect", &redirect, 1);
+	set(object, "mplex_observe", &observe, 1);
 }
 
 /* Lets the value of an array be mapped. */

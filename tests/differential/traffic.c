@@ -107,6 +107,7 @@ void host_draw(struct random *random, struct host *host)
 		.ttl = RANDOM_OF(random, ttls),
 		.hop_limit = RANDOM_OF(random, ttls),
 		.redirect = random_chance(random, 30),
+		.observe = random_chance(random, 15),
 	};
 
 	if (random_chance(random, 90))
@@ -565,6 +566,7 @@ static void draw_pending(const struct traffic *traffic, const struct packet *pac
 	trial->situation.pending.present = true;
 	trial->delivered = random_chance(random, 60);
 	trial->situation.pending.isn = packet->seq - (uint32_t)random_below(random, 3);
+	trial->situation.pending.waiting = traffic->host->observe && random_chance(random, 80);
 	/* Well off the 200 ms that count, for the clock runs on while this is tried. */
 	trial->pending_age = random_chance(random, 50) ? random_below(random, 100) * MS
 						       : random_between(random, 300, 500000) * MS;

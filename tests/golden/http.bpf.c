@@ -1366,6 +1366,8 @@ static __always_inline bool next_hop(const struct packet *packet, const struct c
 	return next_hop_ipv6(packet, connection, answer);
 }
 
+const volatile __u8 mplex_observe; /* 1: every verdict is counted, none is carried out */
+
 enum {
 	PENDING_FRESH = 200 * 1000 * 1000, /* ns in which the kernel makes the socket */
 };
@@ -1396,6 +1398,59 @@ struct {
 	__type(key, struct bpf_sock_tuple);
 	__type(value, struct pending);
 } pending SEC(".maps");
+
+/*
+ * While the program only observes, the kernel makes the connections, and what clients return is no
+ * cookie of ours. What a cookie would tell stands in `pending` instead: an entry without a port
+ * waits for the first data.
+ */
+static __always_inline struct pending *find_waiting(const struct connection *connection)
+{
+	struct pending *known = bpf_map_lookup_elem(&pending, &connection->tuple);
+
+	return known && !known->port ? known : 0;
+}
+
+/* Whether a segment is where the first data is expected, or a probe before it. */
+static __always_inline bool is_awaited(const struct connection *connection, __u32 seq)
+{
+	const struct pending *waiting = find_waiting(connection);
+
+	return waiting && seq - waiting->isn <= 1;
+}
+
+/* A SYN that would be answered. For the hand-over nothing is left to do, now or later. */
+static __always_inline void await_data(const struct connection *connection)
+{
+	struct pending waiting = {
+		.bound_at = connection->now,
+		.isn = connection->seq,
+		.delivered = true,
+	};
+
+	bpf_map_update_elem(&pending, &connection->tuple, &waiting, 0);
+}
+
+/* As cookie_age. */
+static __always_inline __u32 waiting_age(const struct connection *connection, __u32 isn)
+{
+	const struct pending *waiting = find_waiting(connection);
+	__u64 age;
+
+	if (!waiting || waiting->isn != isn)
+		return COOKIE_WINDOWS;
+	age = (connection->now >> COOKIE_WINDOW_SHIFT) - (waiting->bound_at >> COOKIE_WINDOW_SHIFT);
+	return age < COOKIE_WINDOWS ? age : COOKIE_WINDOWS;
+}
+
+/* The age of what a segment returns, for an initial sequence number of its sender. */
+static __always_inline __u32 opening_age(const struct packet *packet,
+					 const struct connection *connection, __u32 isn)
+{
+	if (mplex_observe)
+		return waiting_age(connection, isn);
+	return cookie_age(packet, connection, isn);
+}
 
 /* A port as an index. The verifier of older kernels sees no bound in what ntohs returns. */
 static __always_inline __u32 port_index(__be16 port)
@@ -1659,12 +1714,14 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 	struct pending *known;
 
 	known = bpf_map_lookup_elem(&pending, &connection->tuple);
-	if (known && known->isn == connection->seq - 1) {
+	if (known && known->port && known->isn == connection->seq - 1) {
 		verdict->reason =
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
 	judge_segment(packet, verdict);
+	if (!verdict->port && mplex_observe)
+		bpf_map_delete_elem(&pending, &connection->tuple);
 	if (!verdict->port)
 		return verdict->reset ? reset(connection, answer) : XDP_DROP;
 	if (connection->socket == SOCKET_TIME_WAIT) {
@@ -1687,6 +1744,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 		.sack = cookie & COOKIE_SACK,
 		.timestamps = options.timestamps && mplex_timestamps,
 		.ecn = cookie & COOKIE_ECN,
+		.delivered = mplex_observe,
 	};
 	bpf_map_update_elem(&pending, &connection->tuple, &bound, 0);
 	ports = bpf_map_lookup_elem(&bound_ports, &(__u32){0});
@@ -1704,7 +1762,7 @@ static __always_inline int receive_segment(struct packet *packet, struct connect
 	__u32 age, probe_age = COOKIE_WINDOWS;
 	struct pending *known;
 
-	age = cookie_age(packet, connection, connection->seq - 1);
+	age = opening_age(packet, connection, connection->seq - 1);
 	if (age < COOKIE_BINDS) {
 		if (packet->payload_length)
 			return receive_data(packet, connection, answer, verdict);
@@ -1712,7 +1770,7 @@ static __always_inline int receive_segment(struct packet *packet, struct connect
 		return fin ? acknowledge(packet, connection, answer, TCP_FIN | TCP_ACK) : XDP_DROP;
 	}
 	if (packet->payload_length <= 1)
-		probe_age = cookie_age(packet, connection, connection->seq);
+		probe_age = opening_age(packet, connection, connection->seq);
 	if (probe_age < COOKIE_BINDS) {
 		verdict->reason = REASON_KEEPALIVE;
 		return acknowledge(packet, connection, answer, TCP_ACK);
@@ -1749,10 +1807,12 @@ static __always_inline int judge_tcp(struct packet *packet, struct connection *c
 {
 	const struct tcphdr *tcp = packet->transport;
 	__u8 flags = tcp->flags & (TCP_SYN | TCP_ACK | TCP_FIN | TCP_RST);
+	int action;
 
 	from_client(packet, packet->dport, &connection->tuple);
 	find_socket(packet, connection);
-	if (connection->socket == SOCKET_LIVE) {
+	if (connection->socket == SOCKET_LIVE &&
+	    !(mplex_observe && is_awaited(connection, bpf_ntohl(tcp->seq)))) {
 		if (flags & (TCP_FIN | TCP_RST))
 			note_end(connection);
 		verdict->reason = REASON_ESTABLISHED;
@@ -1765,8 +1825,12 @@ static __always_inline int judge_tcp(struct packet *packet, struct connection *c
 	connection->seq = bpf_ntohl(tcp->seq);
 	connection->ack_seq = bpf_ntohl(tcp->ack_seq);
 	connection->now = bpf_ktime_get_ns();
-	if (flags == TCP_SYN)
-		return receive_syn(packet, connection, answer, verdict);
+	if (flags == TCP_SYN) {
+		action = receive_syn(packet, connection, answer, verdict);
+		if (mplex_observe && action == XDP_TX)
+			await_data(connection);
+		return action;
+	}
 	if ((flags & ~TCP_FIN) == TCP_ACK)
 		return receive_segment(packet, connection, answer, verdict);
 	if (connection->socket == SOCKET_TIME_WAIT) {
@@ -1787,6 +1851,8 @@ static __always_inline int receive_tcp(struct packet *packet, struct verdict *ve
 	__builtin_memcpy(answer.next_hop, ethernet->h_source, 6);
 	action = judge_tcp(packet, &connection, &answer, verdict);
 	capture_packet(packet, verdict);
+	if (mplex_observe)
+		return XDP_PASS;
 	if (verdict->reason == REASON_TIME_WAIT)
 		end_time_wait(packet, &connection);
 	if (action != XDP_TX)
@@ -1808,7 +1874,7 @@ static __always_inline int receive(struct packet *packet, struct verdict *verdic
 			return receive_tcp(packet, verdict);
 	}
 	capture_packet(packet, verdict);
-	return XDP_DROP;
+	return mplex_observe ? XDP_PASS : XDP_DROP;
 }
 
 struct counter {

@@ -630,6 +630,8 @@ static __always_inline void capture_packet(const struct packet *packet,
 			    counter_index(packet, verdict));
 }
 
+const volatile __u8 mplex_observe; /* 1: every verdict is counted, none is carried out */
+
 /* The checksum after a 16-bit word has changed (RFC 1624, equation 3). */
 static __always_inline __sum16 checksum_update(__sum16 check, __be16 from, __be16 to)
 {
@@ -656,6 +658,8 @@ static __always_inline int receive_udp(struct packet *packet, struct verdict *ve
 {
 	judge_datagram(packet, verdict);
 	capture_packet(packet, verdict);
+	if (mplex_observe)
+		return XDP_PASS;
 	if (!verdict->port)
 		return XDP_DROP;
 	if (verdict->port == bpf_ntohs(packet->dport))
@@ -674,7 +678,7 @@ static __always_inline int receive(struct packet *packet, struct verdict *verdic
 			return receive_udp(packet, verdict);
 	}
 	capture_packet(packet, verdict);
-	return XDP_DROP;
+	return mplex_observe ? XDP_PASS : XDP_DROP;
 }
 
 struct counter {
