@@ -10,6 +10,7 @@
 #   make bench      measures what mplex costs, and what others do: docs/performance.md; BENCH_ROUNDS=9
 #   make verifier   instruction counts by shape of rule file, into docs/verifier.md
 #   make mutants    do the tests notice small mistakes? MUTANTS=200 of them, SECONDS= SEED= JOBS= ONLY=FILE
+#   make check-kernels   the tests that a kernel has a say in, in kernels of many ages under qemu
 #   make lint       warnings of gcc and clang, format, templates on their own
 #   make sanitize   the unit and command line tests under AddressSanitizer and UBSan
 #   make fuzz       libFuzzer without end on rule files, manifests and objects
@@ -50,14 +51,14 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check check-operate check-service check-long check-clang verifier mutants bench sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-kernels check-operate check-service check-long check-clang verifier mutants bench sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(BUILD)/mplexc $(BUILD)/mplex-run
 
 # Before anything is built by a target that sets up the machine by itself.
-ifneq ($(filter demo check bench,$(MAKECMDGOALS)),)
+ifneq ($(filter demo check check-kernels bench,$(MAKECMDGOALS)),)
 $(shell $(MAKE) -s deps $(if $(filter bench,$(MAKECMDGOALS)),deps-bench) >&2)
 endif
 
@@ -216,6 +217,11 @@ ONLY    ?=
 mutants:
 	$(SUDO) $(PYTHON) -B tests/mutants/mutants.py --mutants $(MUTANTS) --seconds $(SECONDS) \
 		--jobs $(JOBS) $(addprefix --seed ,$(SEED)) $(addprefix --only ,$(ONLY))
+
+# Kernels booted under qemu: all that tests/kernels/check.py knows, or those of KERNELS.
+KERNELS ?=
+check-kernels: deps-kernels tests
+	$(SUDO) $(PYTHON) tests/kernels/check.py $(KERNELS) $(if $(KERNELS),,--document docs/kernels.md)
 
 # Everything that does not need root, under AddressSanitizer and UBSan alone.
 sanitize: sanitized

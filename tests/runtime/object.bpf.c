@@ -72,7 +72,7 @@ const volatile __u8 mplex_local_known;
 const volatile __u64 mplex_key[2];
 const volatile __u16 mplex_mss_v4, mplex_mss_v6, mplex_window;
 const volatile __u8 mplex_window_scale, mplex_sack, mplex_timestamps, mplex_ecn, mplex_ttl,
-	mplex_hop_limit, mplex_redirect;
+	mplex_hop_limit, mplex_redirect, mplex_linear;
 
 #ifndef WITHOUT_MANIFEST
 const char mplex_manifest[] SEC(".mplex") __attribute__((used)) = MANIFEST;
@@ -103,7 +103,7 @@ static __always_inline bool look_at_constants(void)
 {
 	__u64 bits = mplex_mac[0] & mplex_key[0] & mplex_mss_v4 & mplex_mss_v6 & mplex_window &
 		     mplex_window_scale & mplex_sack & mplex_timestamps & mplex_ecn & mplex_ttl &
-		     mplex_hop_limit & mplex_redirect & mplex_local_v4_count &
+		     mplex_hop_limit & mplex_redirect & mplex_linear & mplex_local_v4_count &
 		     mplex_local_v6_count & mplex_local_known & 256;
 
 #ifndef WITHOUT_ADDRESSES

@@ -176,3 +176,11 @@ def test_key(network):
     first, second = (constants(network.server)["mplex_key"] for _ in range(2))
     assert all(first) and all(second)
     assert first != second
+
+
+def test_frames_of_one_buffer(network):
+    """Generic mode has no others, and neither has a kernel without the helper that measures them."""
+    with open("/proc/kallsyms") as symbols:
+        frags = any(line.split()[2] == "bpf_xdp_get_buff_len" for line in symbols)
+    assert constants(network.server, "native")["mplex_linear"] == (0 if frags else 1)
+    assert constants(network.server, "generic")["mplex_linear"] == 1
