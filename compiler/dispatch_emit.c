@@ -621,7 +621,9 @@ static void write_reaches(const struct emitter *e)
 		fputs("__u64 start)\n{\n"
 		      "\t__u64 difference = word - start;\n\n"
 		      "\tbarrier_var(difference);\n"
-		      "\treturn ~difference >> 63;\n}\n\n",
+		      "\tdifference = ~difference >> 63;\n"
+		      "\tbarrier_var(difference); /* old verifiers lose its bound in what clang makes of the rest */\n"
+		      "\treturn difference;\n}\n\n",
 		      e->out);
 		return;
 	}

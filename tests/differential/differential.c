@@ -4,7 +4,7 @@
  * frames through the program in the kernel, and every verdict, counter, byte and map entry held
  * against the interpreter.
  *
- *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--seconds N] [--exact]
+ *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--seconds N] [--exact] [--udp]
  *		[--rules FILE] [--first] [--save FOLDER] [--progress]
  *		[--dispatch auto|chain|hash] [--counters reason|route]
  *	differential --write FOLDER [--files N] [--seed N]
@@ -13,9 +13,10 @@
  *
  * A rule file and all of its frames follow from one number: file i of a run is made from seed + i,
  * so `--seed THAT --files 1` brings a failing one back (with the same --frames). --seconds is when
- * to begin no more of them; --exact leaves out ranges and '?' in tags. With --rules, that rule file
- * is the one each time, and only the frames and the host are random. --first ends at the first
- * failure and leaves it as large as it is; --save keeps failures, made small, as rule files and
+ * to begin no more of them; --exact leaves out ranges and '?' in tags, --udp leaves out tcp, as is
+ * done by itself on a kernel that hands none over. With --rules, that rule file is the one each
+ * time, and only the frames and the host are random. --first ends at the first failure and leaves
+ * it as large as it is; --save keeps failures, made small, as rule files and
  * frames in a folder (kept.h), and --trial repeats one. --dispatch and --counters are mplexc's, or
  * else random. --frames 0 only loads; --write only writes the rule files. --cookies does something
  *else (cookies.c). Needs root.
@@ -154,7 +155,7 @@ static int run_workers(const struct options *options)
 	       sum.instructions, sum.instructions_seed, sum.tc_instructions);
 	printf("%s: %lu rule files%s, %lu frames%s, %lu failures, %lu s\n",
 	       sum.failures || died ? "FAILED" : "passed", sum.files,
-	       options->udp_alone ? " (this kernel hands no tcp over: udp alone)" : "", sum.frames,
+	       options->udp_alone ? " with udp alone" : "", sum.frames,
 	       splits_frames ? "" : " (this kernel does not split short frames)", sum.failures,
 	       seconds_now() - start);
 	if (died)
@@ -238,6 +239,7 @@ int main(int argc, char **argv)
 		{"jobs", required_argument, NULL, 'j'},
 		{"seconds", required_argument, NULL, 't'},
 		{"exact", no_argument, NULL, 'e'},
+		{"udp", no_argument, NULL, 'u'},
 		{"first", no_argument, NULL, '1'},
 		{"rules", required_argument, NULL, 'r'},
 		{"save", required_argument, NULL, 'S'},
@@ -280,6 +282,9 @@ int main(int argc, char **argv)
 		case 'e':
 			options.patterns = false;
 			break;
+		case 'u':
+			options.udp_alone = true;
+			break;
 		case '1':
 			options.first = true;
 			break;
@@ -318,8 +323,9 @@ int main(int argc, char **argv)
 	if (options.jobs > options.files)
 		options.jobs = options.files ? options.files : 1;
 	/* Such a kernel refuses the rest, and mplex-run with it. */
-	options.udp_alone = !kernel_has_kfunc("bpf_sk_assign_tcp_reqsk");
-	printf("--seed %lu --files %lu --frames %lu --jobs %lu%s\n", options.seed, options.files,
-	       options.frames, options.jobs, options.patterns ? "" : " --exact");
+	options.udp_alone |= !kernel_has_kfunc("bpf_sk_assign_tcp_reqsk");
+	printf("--seed %lu --files %lu --frames %lu --jobs %lu%s%s\n", options.seed, options.files,
+	       options.frames, options.jobs, options.patterns ? "" : " --exact",
+	       options.udp_alone ? " --udp" : "");
 	return run_workers(&options);
 }
