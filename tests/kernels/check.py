@@ -40,7 +40,8 @@ CHOICE = (
     "each_tag", "every_datagram", "otherwise_pass", "stateless_replies", "answer_comes_from",
     "checksums_stay", "jumbo",
     # The hand-over, and what the kernel's own TCP does next to it.
-    "real_client", "test_tcp and an_unknown_tag", "no_server_on_the_backend", "an_mptcp_server", "time_wait",
+    "real_client", "test_tcp and an_unknown_tag", "no_server_on_the_backend", "an_mptcp_server",
+    "time_wait",
     "both_ends_agree", "lost_first_segment", "keepalive", "reuseport", "large_transfers",
 )
 GROUPS = ("load", "refusal", "differential", "udp", "icmp", "vlan", "tcp")
