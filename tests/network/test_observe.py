@@ -63,7 +63,7 @@ def test_it_says_so(mplex):
     (message("600"), {("feed", "routed"): 1, ("feed", "600"): 1}),
     (message("999"), {("feed", "tag"): 1}),
     (b"too short", {("feed", "length"): 1}),
-])
+], ids=["routed", "tag", "length"])
 def test_datagrams(network, mplex, servers, version, payload, counted):
     with mplex.counted() as counters:
         assert ask_udp(network.client, version, 5000, payload) == (5000, 5000)
@@ -87,7 +87,7 @@ def test_a_fragment_and_a_malformed_datagram_pass(network, mplex, wire):
     (message("601"), {("feed", "routed"): 1, ("feed", "601"): 1}),
     (message("999"), {("feed", "tag"): 1}),
     (b"too short", {("feed", "length"): 1}),
-])
+], ids=["routed", "tag", "length"])
 def test_connections(network, mplex, servers, version, payload, outcome):
     """The first data is judged, and only that; the service gets all of it."""
     with mplex.counted() as counters:
@@ -112,16 +112,19 @@ def test_a_client_that_says_nothing(network, mplex, version):
     assert not counters["feed", "routed"]
 
 
-def test_a_copy_of_the_first_segment_is_not_judged_again(network, mplex, wire):
+@pytest.mark.parametrize("tag, outcome", [("600", "routed"), ("999", "tag")])
+def test_a_copy_of_the_first_segment_is_not_judged_again(network, mplex, wire, tag, outcome):
     client = CraftedTcp(wire, 4, source_port=next(client_ports))
     assert client.open()
-    sent = message("600")
-    with mplex.counted() as counters:
-        client.send("PA", sent)
-        assert client.answer() is not None
-        client.send("PA", sent)
-        assert wait_until(lambda: mplex.counters()["feed", "established"])
-    assert counters["feed", "routed"] == 1
+    before = mplex.counters()
+    sent = message(tag)
+    client.send("PA", sent)
+    assert client.answer() is not None
+    client.send("PA", sent)
+    assert wait_until(lambda: mplex.counters().since(before)["feed", "established"])
+    assert mplex.counters().since(before) == {
+        ("feed", outcome): 1, ("feed", "established"): 1,
+        **({("feed", tag): 1} if outcome == "routed" else {})}
 
 
 def test_what_belongs_to_no_connection(network, mplex, wire):
