@@ -544,8 +544,10 @@ static void try_talk(struct session *session)
 	struct talk talk;
 	int err;
 
-	if (session->program.egress < 0 || !(listener->protocols & PROTOCOL_UDP) ||
-	    listener->replies == REPLIES_NONE || session->failed)
+	/* Where the rules are only observed, TC has no program, and XDP notes no flow for one. */
+	if (session->host.observe || session->program.egress < 0 ||
+	    !(listener->protocols & PROTOCOL_UDP) || listener->replies == REPLIES_NONE ||
+	    session->failed)
 		return;
 	err = start_talk(session, listener, &talk);
 	if (!err)
