@@ -488,7 +488,7 @@ static int try_twin(struct session *session, const struct listener *listener,
 	uint16_t listen_port;
 	int err;
 
-	if (!message.route || twin.family != 6)
+	if (!message.route || twin.family != 6 || !memcmp(twin.source, twin.source + 8, 8))
 		return 0;
 	memcpy(twin.source, talk->tuple.source + 8, 8);
 	memcpy(twin.source + 8, talk->tuple.source, 8);
@@ -544,10 +544,8 @@ static void try_talk(struct session *session)
 	struct talk talk;
 	int err;
 
-	/* Where the rules are only observed, TC has no program, and XDP notes no flow for one. */
-	if (session->host.observe || session->program.egress < 0 ||
-	    !(listener->protocols & PROTOCOL_UDP) || listener->replies == REPLIES_NONE ||
-	    session->failed)
+	if (session->program.egress < 0 || !(listener->protocols & PROTOCOL_UDP) ||
+	    listener->replies == REPLIES_NONE || session->failed)
 		return;
 	err = start_talk(session, listener, &talk);
 	if (!err)
