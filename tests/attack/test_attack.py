@@ -285,9 +285,17 @@ def test_replayed_first_segments(network):
     assert during["feed", "replay"] > 1000
 
 
-def test_silent_clients(network):
+@pytest.fixture
+def many_files():
+    """Room for every client's socket; the limit that can be raised no more stays as it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, SILENT + 4096), max(hard, SILENT + 4096)))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_silent_clients(network, many_files):
     """Thousands that connect and say nothing: the server's kernel knows of none."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (SILENT + 4096,) * 2)
     before = network.mplex.counters()
     with contextlib.ExitStack() as stack, Watch(network) as watch:
         silent = [stack.enter_context(connect(network.client, version, 5000, timeout=30))
