@@ -6,6 +6,7 @@
 #   make check-clang a sample of the tests with the newest clang there is; CLANG=clang-22 works with all
 #   make check-service the systemd unit under a systemd that runs, in a machine of its own
 #   make check-operate 120 replacements under load, and mplex-run killed at every instant
+#   make check-cycles attached and taken off 10,000 times, nothing is left; CYCLES=
 #   make check-long the differential test for hours: FILES=10000 FRAMES=1100 SEED= JOBS=
 #   make bench      measures what mplex costs, and what others do: docs/performance.md; BENCH_ROUNDS=9
 #   make verifier   instruction counts by shape of rule file, into docs/verifier.md
@@ -51,7 +52,7 @@ COMPILER_OBJECTS := $(COMPILER:%.c=$(BUILD)/%.o) $(BUILD)/parts.o
 RUNTIME_OBJECTS  := $(RUNTIME:%.c=$(BUILD)/%.o)
 UNIT_TESTS       := $(UNITS:tests/unit/%.c=$(BUILD)/tests/%)
 
-.PHONY: all tests demo check check-kernels check-operate check-service check-long check-clang verifier mutants bench sanitized sanitize lint format install clean deps
+.PHONY: all tests demo check check-kernels check-operate check-cycles check-service check-long check-clang verifier mutants bench sanitized sanitize lint format install clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -184,15 +185,21 @@ check-clang: deps-clang tests
 		tests/differential -k 'not random and not cookies and not sanitized' tests/unit tests/golden \
 		tests/network/test_udp_frames.py tests/network/test_tcp_frames.py
 
-# About ten minutes.
 # The systemd unit, in a machine of its own.
 check-service: deps-kernels tests
 	tests/kernels/run.py 6.12 -- env MPLEX_MACHINE=1 $(PYTHON) -m pytest -p no:cacheprovider \
 		tests/services/test_systemd.py
 
+# About ten minutes.
 check-operate: tests
 	REPLACEMENTS=120 KILLS=1 $(PYTHON) -m pytest tests/network/test_replace.py \
 		tests/runtime/test_runtime_pins.py
+
+# Attached and taken off 10,000 times: some 20 minutes.
+CYCLES ?= 10000
+
+check-cycles: tests
+	CYCLES=$(CYCLES) $(PYTHON) -m pytest tests/runtime/test_runtime_faults.py -k cycles
 
 # The table of docs/verifier.md, for the running kernel.
 verifier: tests
