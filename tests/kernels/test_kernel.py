@@ -86,20 +86,15 @@ def test_examples(root, rules):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def kernel_function(name):
-    with open("/proc/kallsyms") as symbols:
-        return any(line.split()[2] == name for line in symbols)
-
-
 def test_what_it_has(network, record_property):
     """mplex-run says which TC hook it got: tcx where the kernel has it, clsact otherwise."""
     rules = as_udp((ROOT / "rules" / "mplex.yaml").read_text())
     with Mplex(network.server, compile_rules(rules)) as running:
         pass
-    hook = "tcx" if kernel_function("tcx_prog_attach") else "clsact"
+    hook = "tcx" if "tcx_prog_attach" in tool.kernel_functions() else "clsact"
     assert hook in running.text()
     record_property("hook", hook)
-    record_property("frags", "yes" if kernel_function("bpf_xdp_get_buff_len") else "no")
+    record_property("frags", "yes" if tool.kernel_has_frags() else "no")
     record_property("tcp", "yes" if TCP_HERE else "refused")
 
 

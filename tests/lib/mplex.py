@@ -33,10 +33,19 @@ TCP_KFUNC = "bpf_sk_assign_tcp_reqsk"
 
 
 @functools.cache
+def kernel_functions():
+    with open("/proc/kallsyms") as symbols:
+        return {line.split()[2] for line in symbols}
+
+
 def kernel_hands_over_tcp():
     """Whether the running kernel has what TCP needs (6.8 or later)."""
-    with open("/proc/kallsyms") as symbols:
-        return any(line.split()[2] == TCP_KFUNC for line in symbols)
+    return TCP_KFUNC in kernel_functions()
+
+
+def kernel_has_frags():
+    """Whether XDP sees frames of several buffers (5.18 or later)."""
+    return "bpf_xdp_get_buff_len" in kernel_functions()
 
 
 def checked(words):

@@ -9,7 +9,7 @@ import pytest
 
 from lib.clients import ask_udp, message, udp_socket
 from lib.frames import UDP, Wire, checksum_right
-from lib.mplex import attach, checked
+from lib.mplex import attach, checked, kernel_has_frags
 from lib.netns import CLIENT, SECOND, SERVER, Network
 from lib.servers import Servers, UdpServer
 from lib.waiting import wait_until
@@ -381,6 +381,10 @@ JUMBO_RULES = """
 
 @pytest.fixture(scope="module")
 def jumbo(mode):
+    if mode == "native" and not kernel_has_frags():
+        with Network(mtu=9000) as network, pytest.raises(RuntimeError, match="for the MTU of 9000"):
+            attach(network.server, JUMBO_RULES, mode)
+        pytest.skip("needs a kernel whose XDP sees frames of several buffers (5.18 or later)")
     with Network(mtu=9000) as network, attach(network.server, JUMBO_RULES, mode) as running, \
             Servers(network.server, [5001, 5002], kinds=(UdpServer,)):
         yield network, running
