@@ -28,7 +28,7 @@ SUITES = {
 IMAGE = re.compile(r"linux-image-(\d+\.\d+(?:\.\d+)*\S*-cloud-amd64)")
 DAY = 24 * 60 * 60
 
-# An unpacked kernel: its release (uname -r), its image, and the folder that has lib/modules/RELEASE.
+# An unpacked kernel: its release (uname -r), its image, and the folder with lib/modules/RELEASE.
 Kernel = collections.namedtuple("Kernel", "release image folder")
 
 

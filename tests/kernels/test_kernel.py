@@ -2,8 +2,8 @@
 """What the running kernel makes of mplex: that it loads every program, or is told why not.
 
 Part of the suite on any machine; check.py runs it, and a choice of the other tests, in kernels of
-many ages. A kernel that cannot hand connections over has to be refused every rule file with tcp; the
-same rule files with udp in place of it are loaded there.
+many ages. On a kernel that cannot hand connections over, every rule file with tcp has to be
+refused; the same rule files with udp in place of it are loaded there.
 """
 
 import re
