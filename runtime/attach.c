@@ -55,12 +55,15 @@ static bool link_info(int link, struct bpf_link_info *info)
 	return link >= 0 && !bpf_obj_get_info_by_fd(link, info, &size);
 }
 
-uint32_t attachment_program(const struct attachment *attachment)
+int attachment_program(const struct attachment *attachment, uint32_t *out)
 {
-	struct bpf_link_info info;
+	struct bpf_link_info info = {};
 
+	if (attachment->xdp >= 0 && !link_info(attachment->xdp, &info))
+		return -errno;
 	/* A link outlives its interface, but then it has none. */
-	return link_info(attachment->xdp, &info) && info.xdp.ifindex ? info.prog_id : 0;
+	*out = info.xdp.ifindex ? info.prog_id : 0;
+	return 0;
 }
 
 bool tc_program_runs(const struct interface *interface, bool ingress, uint32_t id)
@@ -167,7 +170,9 @@ static int set_tcx(struct attachment *attachment, const char *name, unsigned ifi
 
 	if (program < 0)
 		return 0;
-	if (link_info(*link, &info)) {
+	if (*link >= 0) {
+		if (!link_info(*link, &info))
+			return -errno;
 		if (info.prog_id == program_id(program))
 			return 0;
 		return bpf_link_update(*link, program, NULL) ? -errno : 0;

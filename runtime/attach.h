@@ -49,8 +49,9 @@ int attachment_open(struct attachment *attachment, const struct interface *inter
 
 /*
  * The id of the program that the XDP link runs; 0: there is no link, or its interface is gone.
+ * Returns 0, or -errno where that cannot be told, and then *out is untouched.
  */
-uint32_t attachment_program(const struct attachment *attachment);
+int attachment_program(const struct attachment *attachment, uint32_t *out);
 
 /* How its TC programs are attached: "tcx", "clsact", or "" where there are none. */
 const char *attachment_tc(const struct attachment *attachment);

@@ -248,12 +248,13 @@ static uint32_t by_itself(const struct place *place)
 	struct attachment attachment = NO_ATTACHMENT;
 	char path[PATH_SIZE];
 	uint32_t id;
+	int err;
 
 	snprintf(path, sizeof(path), "%s/xdp", place->path);
 	attachment.xdp = bpf_obj_get(path);
-	id = attachment_program(&attachment);
+	err = attachment_program(&attachment, &id);
 	attachment_close(&attachment);
-	return id;
+	return err ? 0 : id;
 }
 
 static void read_confirm(const struct generation *generation, struct pinned *pinned)

@@ -100,10 +100,13 @@ static int open_previous(const struct state *state, struct generation *out, char
 
 static int open_current(struct state *state, char *error, size_t n)
 {
-	uint32_t id = attachment_program(&state->attachment);
 	char why[ERROR_SIZE];
-	int err;
+	uint32_t id;
+	int err = attachment_program(&state->attachment, &id);
 
+	if (err)
+		return failed(error, n, -err, "cannot tell what is attached to %s: %s", state->name,
+			      strerror(-err));
 	generation_close(&state->current);
 	if (!id)
 		return 0;
@@ -438,6 +441,7 @@ static bool is_left_behind(const struct place *place, uint64_t netns)
 {
 	struct attachment attachment = NO_ATTACHMENT;
 	char path[PATH_SIZE], name[IFNAMSIZ];
+	uint32_t id;
 	bool dead;
 
 	if (place->netns == netns)
@@ -446,7 +450,7 @@ static bool is_left_behind(const struct place *place, uint64_t netns)
 	attachment.xdp = bpf_obj_get(path);
 	if (attachment.xdp < 0)
 		return errno == ENOENT && !lock_is_held(place->path);
-	dead = !attachment_program(&attachment);
+	dead = !attachment_program(&attachment, &id) && !id;
 	attachment_close(&attachment);
 	return dead;
 }

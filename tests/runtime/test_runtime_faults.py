@@ -21,7 +21,7 @@ OTHER = objects.manifest(rules={"file": "other.yaml", "sha256": "fedcba987654321
 # How many times something is attached and taken off; make check-cycles does it 10,000 times.
 CYCLES = int(os.environ.get("CYCLES", "30"))
 # Calls that a change is made of, and which of them fail here.
-CALLS = {"bpf": range(1, 100, 7), "mkdir": range(1, 8)}
+CALLS = {"bpf": range(1, 200, 1 if "KILLS" in os.environ else 7), "mkdir": range(1, 8)}
 
 
 @pytest.fixture
