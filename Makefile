@@ -193,9 +193,9 @@ check-service: deps-kernels tests
 # About ten minutes.
 check-operate: tests
 	REPLACEMENTS=120 KILLS=1 $(PYTHON) -m pytest tests/network/test_replace.py \
-		tests/runtime/test_runtime_pins.py
+		tests/runtime/test_runtime_pins.py tests/runtime/test_runtime_faults.py
 
-# Attached and taken off 10,000 times: some 20 minutes.
+# Attached and taken off 10,000 times, pinned and in the foreground: about an hour.
 CYCLES ?= 10000
 
 check-cycles: tests

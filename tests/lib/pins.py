@@ -2,6 +2,7 @@
 """What mplex-run has pinned (docs/object.md), read without its help."""
 
 import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -117,6 +118,28 @@ def counters(path):
                                            before.get("routes", {}).get(route["tag"], [0])[0])
             counted[name, "routed"] += counted[name, route["tag"]]
     return Counters({key: count for key, count in counted.items() if count})
+
+
+libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+
+
+def identified(fdinfo):
+    """The kernel's ids in the description of an open file: {(kind, id)}."""
+    with open(fdinfo) as lines:
+        return {(kind, int(number)) for kind, _, number in
+                (line.partition("_id:") for line in lines) if kind in ("link", "prog", "map")}
+
+
+def pinned(path):
+    """The ids of all links, programs and maps pinned below a path."""
+    found = set()
+    for entry in path.rglob("*"):
+        if entry.is_file():
+            descriptor = libbpf.bpf_obj_get(os.fsencode(entry))
+            assert descriptor >= 0, entry
+            found |= identified(f"/proc/self/fdinfo/{descriptor}")
+            os.close(descriptor)
+    return found
 
 
 def soon(condition, timeout=20):

@@ -12,8 +12,8 @@ import foreign
 import objects
 from lib import pins
 from lib.mplex import Mplex
-from lib.netns import SERVER
-from lib.pins import pin, run
+from lib.netns import SERVER, stop
+from lib.pins import pin, run, soon
 from lib.waiting import wait_until
 
 OTHER = objects.manifest(rules={"file": "other.yaml", "sha256": "fedcba9876543210" * 4})
@@ -33,28 +33,6 @@ def server(own_network):
 def send(network):
     with network.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(b"message", (SERVER[4], 5000))
-
-
-def pinned_ids(path):
-    """The ids of links, programs and maps that are pinned at a place."""
-    opened = []
-    try:
-        for entry in path.rglob("*"):
-            if not entry.is_dir():
-                descriptor = foreign.libbpf.bpf_obj_get(os.fsencode(entry))
-                assert descriptor >= 0, entry
-                opened.append(descriptor)
-        found = set()
-        for descriptor in opened:
-            with open(f"/proc/self/fdinfo/{descriptor}") as lines:
-                for line in lines:
-                    kind, _, number = line.partition("_id:")
-                    if kind in ("link", "prog", "map"):
-                        found.add((kind, int(number)))
-        return found
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
 
 
 def failing(namespace, call, error, number, *arguments):
@@ -86,6 +64,26 @@ def test_a_call_that_fails(server, call, error):
         assert (now == program) == (done.returncode == 1), (number, done)
         assert run(server, "detach", "eth0").returncode == 0
         assert not path.exists()
+    assert failed
+
+
+def test_a_rename_that_fails(server):
+    """Either the one before runs on, or it is said what the next one will tidy up."""
+    pin(server, objects.build())
+    path = pins.place(server)
+    failed = 0
+    for number in range(1, 6):
+        program = pins.link(path / "xdp")["prog_id"]
+        done = failing(server, "rename", "ENOSPC", number, "eth0", objects.build(OTHER), "--pin")
+        assert done.returncode in (0, 1), (number, done)
+        now = pins.link(path / "xdp")["prog_id"]
+        assert (now == program) == (done.returncode == 1), (number, done)
+        failed += "No space left on device" in done.stderr
+        if done.returncode == 0:
+            assert (len(pins.generations(path)) == 1 or
+                    "the next mplex-run will try again" in done.stderr), (number, done)
+        pin(server, objects.build())
+        assert len(pins.generations(path)) == 1
     assert failed
 
 
@@ -121,13 +119,29 @@ def test_cycles(server):
         pin(server, objects.build())
         if cycle % 2:
             pin(server, objects.build(OTHER))
-        ids = pinned_ids(path)
+        ids = pins.pinned(path)
         assert {kind for kind, _ in ids} == {"link", "prog", "map"}
         seen |= ids
         assert run(server, "detach", "eth0").returncode == 0
         assert not path.exists()
     assert len(os.listdir("/proc/self/fd")) == files
-    assert wait_until(lambda: not seen & pins.kernel_objects(), 60)
+    assert soon(lambda: not seen & pins.kernel_objects(), 60)
+
+
+def test_cycles_in_the_foreground(server):
+    path = pins.place(server)
+    seen = set()
+    for _ in range(CYCLES):
+        running = Mplex(server, objects.build())
+        for entry in os.scandir(f"/proc/{running.child.pid}/fdinfo"):
+            with contextlib.suppress(FileNotFoundError):
+                seen |= pins.identified(entry.path)
+        assert stop(running.child, signal.SIGTERM) == 0
+        running.stop()
+        server.children.clear()
+        assert not path.exists()
+    assert {kind for kind, _ in seen} == {"link", "prog", "map"}
+    assert soon(lambda: not seen & pins.kernel_objects(), 60)
 
 
 def test_files_of_one_process(own_network, server):

@@ -37,11 +37,8 @@ def held(running):
     """What the process keeps in the kernel: [(kind, id)] of its links, programs and maps."""
     found = set()
     for entry in os.scandir(f"/proc/{running.child.pid}/fdinfo"):
-        with contextlib.suppress(FileNotFoundError), open(entry.path) as lines:
-            for line in lines:
-                kind, _, number = line.partition("_id:")
-                if kind in ("link", "prog", "map"):
-                    found.add((kind, int(number)))
+        with contextlib.suppress(FileNotFoundError):
+            found |= pins.identified(entry.path)
     return found
 
 
