@@ -20,7 +20,7 @@ def mount(*words):
 
 def complete(job):
     for kind, place in (("devpts", "/dev/pts"), ("tmpfs", "/dev/shm"), ("tmpfs", "/run"),
-                        ("tmpfs", "/tmp"), ("bpf", "/sys/fs/bpf"), ("cgroup2", "/sys/fs/cgroup"),
+                        ("bpf", "/sys/fs/bpf"), ("cgroup2", "/sys/fs/cgroup"),
                         ("tracefs", "/sys/kernel/tracing")):
         os.makedirs(place, exist_ok=True)
         mount("-t", kind, kind, place)

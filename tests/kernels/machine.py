@@ -123,7 +123,7 @@ def run(kernel, command, *, output=None, kept=(), cpus=2, memory="3G", timeout=T
     objects = BUILD / "tests" / "objects"
     objects.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        # Below build/, since the guest's /tmp is its own; the socket's path must be short.
+        # Of the two only out is kept; the path of a socket has to be short.
         out = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=CACHE)))
         place = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mplex-")))
         # What one kernel compiled, the next need not.
