@@ -178,16 +178,20 @@ int generation_pin(const char *place, const struct object *object, const struct 
 	return pin_record(path, object, programs, record, error, n);
 }
 
-/* Whether the program of the record is what is pinned; none is -1. */
-static bool open_program(const char *generation, const char *name, uint32_t id, int *out)
+/* Opens the program of the record; 0: there is none. -ENOENT where another or none is pinned. */
+static int open_program(const char *generation, const char *name, uint32_t id, int *out)
 {
+	struct bpf_prog_info info = {};
+	uint32_t size = sizeof(info);
 	char path[PATH_SIZE];
 
 	if (!id)
-		return true;
+		return 0;
 	snprintf(path, sizeof(path), "%s/programs/%s", generation, name);
 	*out = bpf_obj_get(path);
-	return program_id(*out) == id;
+	if (*out < 0 || bpf_obj_get_info_by_fd(*out, &info, &size))
+		return -errno;
+	return info.id == id ? 0 : -ENOENT;
 }
 
 int generation_open(const char *place, uint32_t id, struct generation *out, char *error, size_t n)
@@ -207,10 +211,17 @@ int generation_open(const char *place, uint32_t id, struct generation *out, char
 		err = record_parse(document, record, error, n);
 	if (err)
 		return err;
-	if (record->xdp != id || !open_program(generation.path, "xdp", id, &programs->xdp) ||
-	    !open_program(generation.path, "ingress", record->ingress, &programs->ingress) ||
-	    !open_program(generation.path, "egress", record->egress, &programs->egress))
+	err = record->xdp == id ? open_program(generation.path, "xdp", id, &programs->xdp)
+				: -ENOENT;
+	if (!err)
+		err = open_program(generation.path, "ingress", record->ingress, &programs->ingress);
+	if (!err)
+		err = open_program(generation.path, "egress", record->egress, &programs->egress);
+	if (err == -ENOENT)
 		return failed(error, n, ENOENT, "%s lacks a program", generation.path);
+	if (err)
+		return failed(error, n, -err, "cannot open the programs in %s: %s", generation.path,
+			      strerror(-err));
 	*out = generation;
 	generation = NO_GENERATION;
 	return 0;

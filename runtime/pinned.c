@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -103,6 +104,11 @@ int pinned_prepare(bool private, char *error, size_t n)
 					"bpf %s\"; \"ip netns exec\" hides it, \"nsenter "
 					"--net=/run/netns/NAME\" does not",
 					BPF_FILE_SYSTEM, BPF_FILE_SYSTEM);
+	if (status.f_flags & ST_RDONLY)
+		return failed(error, n, EROFS,
+			      "the BPF file system at %s is mounted read-only, so nothing can be "
+			      "pinned there: run \"mount -o remount,rw %s\"",
+			      BPF_FILE_SYSTEM, BPF_FILE_SYSTEM);
 	if (mkdir(root, 0700) && errno != EEXIST)
 		return failed(error, n, errno, "cannot make %s: %s", root, strerror(errno));
 	return 0;

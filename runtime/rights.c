@@ -2,11 +2,13 @@
 /* What this process may do. */
 #include <stdint.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <linux/capability.h>
 
+#include "kernel.h"
 #include "rights.h"
 
 bool rights_have(int capability)
@@ -31,12 +33,22 @@ static uint64_t needed(void)
 	return capabilities | UINT64_C(1) << CAP_SYS_ADMIN;
 }
 
+/* What this process loads later must not fail for a limit that it can raise only now. */
+static void raise_locked_memory(void)
+{
+	const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (kernel_limits_locked_memory())
+		setrlimit(RLIMIT_MEMLOCK, &none);
+}
+
 void rights_reduce(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
 	uint64_t keep = needed();
 
+	raise_locked_memory();
 	/* Takes CAP_SETPCAP, which goes below; without it there is nothing to drop from. */
 	for (int capability = 0; capability < 64; capability++)
 		if (!(keep >> capability & 1))

@@ -159,6 +159,8 @@ static int prepare(struct session *session, char *error, size_t n)
 
 	err = check_require(check_rights, &subject, error, n);
 	if (!err)
+		err = check_require(check_memlock, &subject, error, n);
+	if (!err)
 		err = host_interface(options->interface, &session->interface, error, n);
 	if (!err)
 		err = check_require(check_interface, &subject, error, n);

@@ -32,10 +32,10 @@ TIMEOUT = 1500
 FILES = ("tests/kernels/test_kernel.py", "tests/network/test_udp.py",
          "tests/network/test_udp_icmp.py", "tests/network/test_udp_frames.py",
          "tests/network/test_tcp.py", "tests/network/test_tcp_frames.py",
-         "tests/runtime/test_runtime_failures.py")
+         "tests/runtime/test_runtime_failures.py", "tests/runtime/test_runtime_faults.py")
 # What a kernel has a say in; all of it would take an hour.
 CHOICE = (
-    "test_kernel", "test_udp_icmp", "vlan",
+    "test_kernel", "test_udp_icmp", "vlan", "locked_memory", "filters_of_others",
     # Real sockets, by both protocols.
     "each_tag", "every_datagram", "otherwise_pass", "stateless_replies", "answer_comes_from",
     "checksums_stay", "jumbo",
@@ -59,7 +59,7 @@ def group_of(module, name):
         return "differential"
     if "refuses_tcp" in name:
         return "refusal"
-    if module.endswith("test_kernel"):
+    if module.endswith(("test_kernel", "test_runtime_faults")):
         return "load"
     return "tcp" if "test_tcp" in module else "udp"
 

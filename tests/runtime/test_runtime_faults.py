@@ -2,6 +2,7 @@
 """Faults of the host while mplex-run works: calls that fail, links that go down, and many cycles."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -159,9 +160,24 @@ def test_files_of_one_process(own_network, server):
         assert wait_until(lambda: len(os.listdir(descriptors)) == before)
 
 
+def seen_by_filter(server, preference):
+    """How many packets the foreign_tc of a filter saw."""
+    program, = (filter["options"]["prog"]["id"]
+                for filter in json.loads(server.run("tc -json filter show dev eth0 ingress"))
+                if filter["pref"] == preference and "prog" in filter.get("options", {}))
+    number, = pins.bpftool("prog", "show", "id", str(program))["map_ids"]
+    entry, = pins.bpftool("map", "dump", "id", str(number))
+    return int.from_bytes(bytes(int(byte, 16) for byte in entry["value"]), "little")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_filters_of_others(own_network, server, number):
-    """A clsact qdisc that was there, and the filters of others in it, stay as they are."""
+    """A clsact qdisc that was there, and the filters of others in it, stay as they are, and run."""
+    def runs():
+        before = seen_by_filter(server, 5)
+        send(own_network)
+        return wait_until(lambda: seen_by_filter(server, 5) > before)
+
     server.run("tc qdisc add dev eth0 clsact")
     for preference in (5, 200):
         server.run(f"tc filter add dev eth0 ingress pref {preference} handle 1 bpf da obj "
@@ -169,14 +185,19 @@ def test_filters_of_others(own_network, server, number):
     shown = server.run("tc filter show dev eth0 ingress")
     assert shown.count("foreign_tc") == 2
     running = Mplex(server, objects.build())
+    assert runs()
     running.child.send_signal(number)
     running.child.wait(20)
     running.stop()
+    assert runs()
     pin(server, objects.build())
     pin(server, objects.build(OTHER))
+    assert runs()
     assert run(server, "eth0", objects.build(objects.MANIFEST, "UNVERIFIABLE"),
                "--pin").returncode == 1
+    assert runs()
     assert run(server, "detach", "eth0").returncode == 0
+    assert runs()
     assert server.run("tc filter show dev eth0 ingress") == shown
     assert "clsact" in server.run("tc qdisc show dev eth0")
 
@@ -215,3 +236,42 @@ def test_tcx_program_of_another(own_network, server):
         runs(later)
         assert run(server, "detach", "eth0").returncode == 0
         runs(later)
+
+
+def release():
+    return tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
+@pytest.mark.skipif(release() >= (5, 11),
+                    reason="needs a kernel that counts BPF maps as locked memory")
+def test_locked_memory(server):
+    """The limit is raised where that is allowed; else it is named, with what raises it."""
+    little = ("prlimit", "--memlock=65536")
+    may_not = (*little, "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "--")
+    target = objects.build()
+    assert run(server, "eth0", target, "--pin", prefix=little).returncode == 0
+    assert run(server, "eth0", target, "--pin", prefix=little).returncode == 0
+    assert run(server, "detach", "eth0").returncode == 0
+    done = run(server, "eth0", target, "--pin", prefix=may_not)
+    assert done.returncode == 1
+    sentence, = done.stderr.splitlines()
+    assert "counts BPF maps as locked memory" in sentence and "ulimit -l unlimited" in sentence
+    assert not pins.place(server).exists()
+
+
+def test_a_file_system_that_is_read_only(server):
+    """For one process alone: the file system is everybody's."""
+    target = objects.build()
+    read_only = ("unshare", "--mount", "--", "sh", "-c",
+                 "mount --bind /sys/fs/bpf /sys/fs/bpf && "
+                 'mount -o remount,bind,ro /sys/fs/bpf && exec "$@"', "sh")
+    done = run(server, "eth0", target, "--pin", prefix=read_only)
+    assert done.returncode == 1
+    sentence, = done.stderr.splitlines()
+    assert sentence.endswith('run "mount -o remount,rw /sys/fs/bpf"')
+    assert "xdp" not in server.run("ip link show dev eth0")
+    pin(server, target)
+    program = pins.link(pins.place(server) / "xdp")["prog_id"]
+    assert run(server, "eth0", objects.build(OTHER), "--pin", prefix=read_only).returncode == 1
+    assert run(server, "detach", "eth0", prefix=read_only).returncode == 1
+    assert pins.link(pins.place(server) / "xdp")["prog_id"] == program
