@@ -83,8 +83,7 @@ static void look_at_addresses(const struct pinned *pinned, const struct interfac
 	SCOPED(addresses_free) struct addresses now = {};
 	char error[ERROR_SIZE];
 
-	if (!rodata_find(rodata, "mplex_local_v4_count", 4) &&
-	    !rodata_find(rodata, "mplex_local_v6_count", 4))
+	if (!rodata_has_addresses(rodata))
 		return;
 	if (host_addresses(interface, &now, error, sizeof(error))) {
 		found(findings, "addresses", VERDICT_UNKNOWN, "%s", error);
@@ -114,11 +113,9 @@ static void look_at_constants(const struct pinned *pinned, const struct interfac
 	}
 	for (size_t i = 0; i < now.count; i++) {
 		const struct constant *constant = &now.list[i];
-		const void *was = rodata_find(rodata, constant->name, constant->size);
 
 		/* Several constants come from the MTU. */
-		if (!was || !memcmp(was, constant->value, constant->size) ||
-		    !strcmp(last, constant->source))
+		if (!rodata_differs(rodata, constant) || !strcmp(last, constant->source))
 			continue;
 		all = false;
 		last = constant->source;

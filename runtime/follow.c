@@ -80,19 +80,14 @@ static bool still_holds(const struct generation *generation, const struct addres
 			const struct constants *now)
 {
 	SCOPED(rodata_free) struct rodata rodata = {};
-	bool addressed;
 
 	if (rodata_read(generation, &rodata))
 		return false;
-	addressed = rodata_find(&rodata, "mplex_local_v4_count", 4) ||
-		    rodata_find(&rodata, "mplex_local_v6_count", 4);
-	if (addressed && !addresses_equal(addresses, &generation->record.addresses))
+	if (rodata_has_addresses(&rodata) &&
+	    !addresses_equal(addresses, &generation->record.addresses))
 		return false;
 	for (size_t i = 0; i < now->count; i++) {
-		const struct constant *constant = &now->list[i];
-		const void *was = rodata_find(&rodata, constant->name, constant->size);
-
-		if (was && memcmp(was, constant->value, constant->size))
+		if (rodata_differs(&rodata, &now->list[i]))
 			return false;
 	}
 	return true;

@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 
+#include "constants.h"
 #include "generation.h"
 #include "layout.h"
 #include "rodata.h"
@@ -52,4 +54,17 @@ const void *rodata_find(const struct rodata *rodata, const char *name, size_t si
 	    extent.size > rodata->size - extent.offset)
 		return NULL;
 	return rodata->value + extent.offset;
+}
+
+bool rodata_has_addresses(const struct rodata *rodata)
+{
+	return rodata_find(rodata, "mplex_local_v4_count", sizeof(uint32_t)) ||
+	       rodata_find(rodata, "mplex_local_v6_count", sizeof(uint32_t));
+}
+
+bool rodata_differs(const struct rodata *rodata, const struct constant *now)
+{
+	const void *was = rodata_find(rodata, now->name, now->size);
+
+	return was && memcmp(was, now->value, now->size);
 }

@@ -191,26 +191,20 @@ static int prepare(struct session *session, char *error, size_t n)
 	return err ? STATUS_FAILED : STATUS_DONE;
 }
 
-static struct change change_of(const struct session *session, struct object *object,
-			       const struct addresses *addresses)
+/* Loads and attaches. */
+static int start(struct session *session, char *error, size_t n)
 {
-	return (struct change){
-		.object = object,
+	const struct subject subject = subject_of(session);
+	const struct change change = {
+		.object = &session->object,
 		.path = session->path ?: session->options->object,
 		.mode = session->mode,
 		.observe = session->options->observe,
 		/* In generic mode TC would see frames of such a program without Ethernet header. */
 		.frags = session->mode == MODE_NATIVE,
-		.addresses = addresses,
+		.addresses = &session->addresses,
 		.confirm = session->options->confirm,
 	};
-}
-
-/* Loads and attaches. */
-static int start(struct session *session, char *error, size_t n)
-{
-	const struct subject subject = subject_of(session);
-	const struct change change = change_of(session, &session->object, &session->addresses);
 
 	if (!session->options->observe)
 		warn_of(check_veth, &subject);
