@@ -64,6 +64,26 @@ int command_option(int argc, char **argv, const struct command *command, const s
 	return option;
 }
 
+bool command_json(int argc, char **argv, const struct command *command, bool *json)
+{
+	enum {
+		JSON = 1
+	};
+	static const struct option names[] = {
+		{"json", no_argument, NULL, JSON},
+		{},
+	};
+	int option;
+
+	*json = false;
+	while ((option = command_option(argc, argv, command, names))) {
+		if (option < 0)
+			return false;
+		*json = true;
+	}
+	return true;
+}
+
 bool command_number(const char *text, unsigned min, unsigned max, unsigned *out)
 {
 	unsigned long number;

@@ -45,6 +45,12 @@ extern const struct command metrics_command;
 int command_option(int argc, char **argv, const struct command *command,
 		   const struct option *names);
 
+/*
+ * Reads the options of a command whose only one is --json; *json is whether it was there. Returns
+ * false when another was, which was said already. The arguments are at optind then.
+ */
+bool command_json(int argc, char **argv, const struct command *command, bool *json);
+
 /* Reads a whole number from min to max. Returns whether it is one, and else *out is untouched. */
 bool command_number(const char *text, unsigned min, unsigned max, unsigned *out);
 

@@ -232,21 +232,10 @@ static int confirm(const char *name, bool json)
 
 static int confirm_main(int argc, char **argv)
 {
-	enum {
-		JSON = 1
-	};
-	static const struct option names[] = {
-		{"json", no_argument, NULL, JSON},
-		{},
-	};
-	bool json = false;
-	int option;
+	bool json;
 
-	while ((option = command_option(argc, argv, &confirm_command, names))) {
-		if (option < 0)
-			return STATUS_USAGE;
-		json = true;
-	}
+	if (!command_json(argc, argv, &confirm_command, &json))
+		return STATUS_USAGE;
 	if (argc - optind != 1)
 		return command_usage("an interface is needed");
 	return confirm(argv[optind], json);

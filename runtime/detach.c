@@ -89,22 +89,11 @@ static int detach_all(bool json)
 
 static int detach_main(int argc, char **argv)
 {
-	enum {
-		JSON = 1
-	};
-	static const struct option names[] = {
-		{"json", no_argument, NULL, JSON},
-		{},
-	};
 	char error[ERROR_SIZE];
-	bool json = false;
-	int option;
+	bool json;
 
-	while ((option = command_option(argc, argv, &detach_command, names))) {
-		if (option < 0)
-			return STATUS_USAGE;
-		json = true;
-	}
+	if (!command_json(argc, argv, &detach_command, &json))
+		return STATUS_USAGE;
 	if (argc - optind > 1)
 		return command_usage("one interface, or none for all");
 	if (check_require(check_rights, NULL, error, sizeof(error)) ||

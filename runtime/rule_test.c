@@ -468,21 +468,10 @@ static int rule_test(const char *path, bool json)
 
 static int test_main(int argc, char **argv)
 {
-	enum {
-		JSON = 1
-	};
-	static const struct option names[] = {
-		{"json", no_argument, NULL, JSON},
-		{},
-	};
-	bool json = false;
-	int option;
+	bool json;
 
-	while ((option = command_option(argc, argv, &test_command, names))) {
-		if (option < 0)
-			return STATUS_USAGE;
-		json = true;
-	}
+	if (!command_json(argc, argv, &test_command, &json))
+		return STATUS_USAGE;
 	if (argc - optind != 1)
 		return command_usage("an object is needed");
 	return rule_test(argv[optind], json);

@@ -308,21 +308,10 @@ static int status(const char *interface, bool json)
 
 static int status_main(int argc, char **argv)
 {
-	enum {
-		JSON = 1
-	};
-	static const struct option names[] = {
-		{"json", no_argument, NULL, JSON},
-		{},
-	};
-	bool json = false;
-	int option;
+	bool json;
 
-	while ((option = command_option(argc, argv, &status_command, names))) {
-		if (option < 0)
-			return STATUS_USAGE;
-		json = true;
-	}
+	if (!command_json(argc, argv, &status_command, &json))
+		return STATUS_USAGE;
 	if (argc - optind > 1)
 		return command_usage("one interface, or none for all");
 	return status(argv[optind], json);
