@@ -222,6 +222,13 @@ static int find_maps(struct program *program)
 		return program->flows;
 	else
 		err = layout_member(btf, type, "port", &program->flow_port);
+	program->recent_flows = find_map(&program->object, "recent_flows", 4, &type);
+	if (program->recent_flows == -ENOENT)
+		program->recent_flows = -1;
+	else if (program->recent_flows < 0)
+		return program->recent_flows;
+	else
+		err = err ?: layout_member(btf, type, "addresses", &program->recent_addresses);
 	program->bound_ports =
 		find_array(&program->object, "bound_ports", sizeof(program->expected_ports->bound));
 	program->reply_ports = find_array(&program->object, "reply_ports", sizeof(struct replies));
@@ -259,7 +266,7 @@ int program_make(const char *text, size_t size, const struct plan_options *optio
 		 const struct host *host, FILE *out, struct program *program)
 {
 	struct diagnostics diagnostics = {0};
-	struct program made = {.pending = -1, .flows = -1};
+	struct program made = {.pending = -1, .flows = -1, .recent_flows = -1};
 	void *object = NULL;
 	size_t object_size;
 	int err = source_from_bytes("random.yaml", text, size, &made.source);
@@ -561,28 +568,82 @@ int program_pending_forget(const struct program *program, const struct tuple *tu
 	return bpf_map_delete_elem(program->pending, key) ? -errno : 0;
 }
 
-/* As if another flow had pushed out what is deleted: or the program would not look for it again. */
-static void forget_recent_flows(const struct program *program)
+void program_recent_forget(const struct program *program)
 {
 	if (program->replies)
 		program->replies->flows_added++;
 }
 
-int program_flow_take(const struct program *program, const struct tuple *tuple, uint16_t port,
-		      uint32_t direction, uint16_t *other)
+static void make_flow_key(const struct tuple *tuple, uint16_t port, uint32_t direction,
+			  uint8_t key[KEY_SIZE + 4])
 {
 	struct tuple flow = *tuple;
-	uint8_t key[KEY_SIZE + 4], value[VALUE_MAX];
 
 	flow.destination_port[0] = (uint8_t)(port >> 8);
 	flow.destination_port[1] = (uint8_t)port;
 	make_key(&flow, key);
 	memcpy(key + KEY_SIZE, &direction, 4);
+}
+
+int program_flow_take(const struct program *program, const struct tuple *tuple, uint16_t port,
+		      uint32_t direction, uint16_t *other)
+{
+	uint8_t key[KEY_SIZE + 4], value[VALUE_MAX];
+
+	make_flow_key(tuple, port, direction, key);
 	if (bpf_map_lookup_elem(program->flows, key, value))
 		return -errno;
 	*other = (uint16_t)get(value, &program->flow_port);
-	forget_recent_flows(program);
+	program_recent_forget(program);
 	return bpf_map_delete_elem(program->flows, key) ? -errno : 0;
+}
+
+int program_flow_delete(const struct program *program, const struct tuple *tuple, uint16_t port)
+{
+	uint8_t key[KEY_SIZE + 4];
+
+	make_flow_key(tuple, port, 0, key);
+	return bpf_map_delete_elem(program->flows, key) ? -errno : 0;
+}
+
+size_t program_recent_bits(const struct program *program, uint8_t family)
+{
+	const struct extent *addresses = &program->recent_addresses;
+
+	return 8 * (size_t)(addresses->offset + (family == 4 ? 8 : addresses->size));
+}
+
+/* Of one slot, on every CPU. Returns whether there was any. */
+static bool turn_bit(uint8_t *values, size_t size, size_t bit)
+{
+	static const uint8_t unused[VALUE_MAX];
+	int count = libbpf_num_possible_cpus();
+	bool any = false;
+
+	for (int i = 0; i < count; i++, values += size)
+		if (memcmp(values, unused, size)) {
+			values[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			any = true;
+		}
+	return any;
+}
+
+int program_recent_turn(const struct program *program, size_t bit)
+{
+	static uint8_t values[CPUS_MAX * VALUE_MAX];
+	struct bpf_map *map = bpf_object__find_map_by_name(program->object.bpf, "recent_flows");
+	bool any = false;
+
+	for (uint32_t i = 0; i < bpf_map__max_entries(map); i++) {
+		if (bpf_map_lookup_elem(program->recent_flows, &i, values))
+			return -errno;
+		if (!turn_bit(values, bpf_map__value_size(map), bit))
+			continue;
+		if (bpf_map_update_elem(program->recent_flows, &i, values, BPF_ANY))
+			return -errno;
+		any = true;
+	}
+	return any ? 0 : -ENOENT;
 }
 
 int program_ports_read(const struct program *program, struct ports *ports)
@@ -613,6 +674,6 @@ bool program_map_clear(int map)
 
 bool program_flows_clear(const struct program *program)
 {
-	forget_recent_flows(program);
+	program_recent_forget(program);
 	return program_map_clear(program->flows);
 }

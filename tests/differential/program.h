@@ -40,14 +40,16 @@ struct program {
 	struct rules rules;
 	struct object object;
 	int xdp, counters;
-	int ingress, egress, ingress_counters;	      /* -1 where there is no such */
-	int pending, flows, bound_ports, reply_ports; /* -1 where the program has no such map */
+	int ingress, egress, ingress_counters; /* -1 where there is no such */
+	/* -1 where the program has no such map */
+	int pending, flows, recent_flows, bound_ports, reply_ports;
 	struct {
 		struct extent bound_at, isn, port, mss, listener, client_scale, server_scale,
 			scaling, sack, timestamps, ecn, tsval, tsecr, delivered, kept, drops;
 	} pending_layout;
 	struct extent flow_port;
-	struct replies *replies; /* the value of reply_ports, mapped, or NULL */
+	struct extent recent_addresses; /* the last member */
+	struct replies *replies;	/* the value of reply_ports, mapped, or NULL */
 	uint32_t counter_count;
 	struct tally *expected; /* of every counter, by what the interpreter said so far */
 	struct ports *expected_ports;
@@ -114,6 +116,20 @@ int program_pending_forget(const struct program *program, const struct tuple *tu
 /* The udp flow's other port: direction 0 from the backend port, 1 from the listen port. */
 int program_flow_take(const struct program *program, const struct tuple *tuple, uint16_t port,
 		      uint32_t direction, uint16_t *other);
+
+/* As if a flow had pushed out another: the program will look each of them up again. */
+void program_recent_forget(const struct program *program);
+
+/*
+ * What the program remembers of a flow that it saw a moment ago, each bit of which has to be the
+ * flow's: how many, for an IP version; and turns one of them over in everything that is remembered.
+ * Returns 0, or -ENOENT where nothing is.
+ */
+size_t program_recent_bits(const struct program *program, uint8_t family);
+int program_recent_turn(const struct program *program, size_t bit);
+
+/* Deletes a udp flow to the backend port behind the program's back. */
+int program_flow_delete(const struct program *program, const struct tuple *tuple, uint16_t port);
 
 /* Reads what is noted by port; what the program has no map for is 0. */
 int program_ports_read(const struct program *program, struct ports *ports);

@@ -4,6 +4,7 @@
  * program and the interpreter, until they differ or there were enough.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -469,35 +470,91 @@ static const struct route *find_route_to(const struct listener *listener, uint16
 }
 
 /*
- * Another client, whose address has the same words in another order: a program that remembers flows
- * by a sum of them must not take one for the other.
+ * A flow that is deleted behind the program's back: whether its next message, on the same CPU, adds
+ * it again when everything that is remembered of flows had this bit turned over; -1: no bit.
  */
-static int try_twin(struct session *session, const struct listener *listener,
-		    const struct talk *talk)
+static int is_added_again(struct session *session, const struct trial *trial, uint16_t backend,
+			  ssize_t bit, bool *added)
+{
+	const struct program *program = &session->program;
+	struct outcome outcome;
+	uint16_t port;
+	int err = 0;
+
+	program_recent_forget(program);
+	/* The first message adds the flow, the second one finds it. */
+	for (int i = 0; i < 2 && !err; i++)
+		err = trial_check_quietly(&session->program, &session->host, trial, &outcome);
+	if (!err)
+		err = program_flow_delete(program, &trial->tuple, backend);
+	if (!err && bit >= 0)
+		err = program_recent_turn(program, (size_t)bit);
+	if (!err)
+		err = trial_check_quietly(&session->program, &session->host, trial, &outcome);
+	if (!err)
+		*added = !program_flow_take(program, &trial->tuple, backend, 0, &port);
+	return err;
+}
+
+static void check_recent(struct session *session, const struct trial *trial, uint16_t backend)
+{
+	size_t bits = program_recent_bits(&session->program, trial->tuple.family);
+	size_t bit = random_below(&session->random, bits);
+	bool added = false;
+	int err = is_added_again(session, trial, backend, -1, &added);
+
+	if (!err && added)
+		fail(session, "a flow that was seen a moment ago was looked up again");
+	if (!err)
+		err = is_added_again(session, trial, backend, (ssize_t)bit, &added);
+	if (!err && !added) {
+		char why[128];
+
+		snprintf(why, sizeof(why), "a flow was taken for one that differs in bit %zu", bit);
+		fail(session, why);
+	}
+	if (err)
+		fail(session, strerror(-err));
+}
+
+/* What a program remembers of flows is of the CPU that saw them. */
+static void on_one_cpu(struct session *session, const struct trial *trial, uint16_t backend)
+{
+	cpu_set_t before, one;
+
+	CPU_ZERO(&one);
+	CPU_SET((size_t)sched_getcpu(), &one);
+	if (sched_getaffinity(0, sizeof(before), &before) ||
+	    sched_setaffinity(0, sizeof(one), &one)) {
+		fail(session, strerror(errno));
+		return;
+	}
+	check_recent(session, trial, backend);
+	sched_setaffinity(0, sizeof(before), &before);
+}
+
+/* A flow is looked up unless the last one of its slot was this very flow, in every bit. */
+static int try_recent_flow(struct session *session, const struct listener *listener,
+			   const struct talk *talk)
 {
 	static struct trial trial;
 	struct traffic traffic = now(session);
-	struct tuple twin = talk->tuple;
 	const struct message message = {
 		.listener = listener,
 		.route = find_route_to(listener, talk->last),
 		.protocol = PROTOCOL_UDP,
-		.tuple = &twin,
+		.tuple = &talk->tuple,
 	};
 	struct outcome outcome;
-	uint16_t listen_port;
 	int err;
 
-	if (!message.route || twin.family != 6 || !memcmp(twin.source, twin.source + 8, 8))
+	if (!message.route)
 		return 0;
-	memcpy(twin.source, talk->tuple.source + 8, 8);
-	memcpy(twin.source + 8, talk->tuple.source, 8);
 	err = trial_draw_message(&traffic, &message, &trial);
 	if (!err)
 		err = trial_check_quietly(&session->program, &session->host, &trial, &outcome);
-	if (!err && outcome.port == talk->last &&
-	    program_flow_take(&session->program, &twin, outcome.port, 0, &listen_port))
-		fail(session, "the flow of a client with the same words in its address is missing");
+	if (!err && outcome.port == talk->last && !is_group(&trial))
+		on_one_cpu(session, &trial, talk->last);
 	return err;
 }
 
@@ -548,8 +605,6 @@ static void try_talk(struct session *session)
 	    listener->replies == REPLIES_NONE || session->failed)
 		return;
 	err = start_talk(session, listener, &talk);
-	if (!err)
-		err = try_twin(session, listener, &talk);
 	for (int i = 0; i < TALK_FRAMES && !err && !session->failed; i++) {
 		err = try_talk_frame(session, listener, &talk, &trial, &difference);
 		if (err)
@@ -558,6 +613,8 @@ static void try_talk(struct session *session)
 		if (difference.text[0])
 			fail_tc(session, "replies and errors", &trial, &difference);
 	}
+	if (!err)
+		err = try_recent_flow(session, listener, &talk);
 	if (err)
 		fail(session, strerror(-err));
 	program_flows_clear(&session->program);
