@@ -200,9 +200,45 @@ static void finish(FILE *out, const char *file)
 		fail("%s: cannot write it", file);
 }
 
+static bool holds(const char *file, const char *text, size_t length)
+{
+	FILE *in = fopen(file, "r");
+	size_t at = 0;
+	int c;
+
+	if (!in)
+		return false;
+	while ((c = fgetc(in)) != EOF && at < length && c == (unsigned char)text[at])
+		at++;
+	fclose(in);
+	return c == EOF && at == length;
+}
+
+/* Left alone where nothing changes: all that includes it would be compiled again. */
+static void write_list(const char *file)
+{
+	char *text;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+
+	if (!out)
+		fail("out of memory");
+	fputs("enum part_id {\n", out);
+	for (size_t i = 0; i < part_count; i++)
+		fprintf(out, "\tPART_%s,\n", parts[i].name);
+	fputs("\tPARTS,\n};\n", out);
+	finish(out, file);
+	if (!holds(file, text, length)) {
+		out = create(file);
+		fwrite(text, 1, length, out);
+		finish(out, file);
+	}
+	free(text);
+}
+
 int main(int argc, char **argv)
 {
-	FILE *list, *text;
+	FILE *text;
 
 	if (argc < 4)
 		fail("usage: embed_parts LIST.h TEXT.c TEMPLATE...");
@@ -211,13 +247,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < part_count; i++)
 		check_needs(&parts[i]);
 
-	list = create(argv[1]);
-	fputs("enum part_id {\n", list);
-	for (size_t i = 0; i < part_count; i++)
-		fprintf(list, "\tPART_%s,\n", parts[i].name);
-	fputs("\tPARTS,\n};\n", list);
-	finish(list, argv[1]);
-
+	write_list(argv[1]);
 	text = create(argv[2]);
 	fputs("#include \"parts.h\"\n\nconst struct part parts[PARTS] = {\n", text);
 	for (size_t i = 0; i < part_count; i++) {

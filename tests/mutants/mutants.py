@@ -169,11 +169,8 @@ class Tree:
         self.mplexc = self.build / "mplexc"
         self.comments_differ = False
 
-    def make(self, *targets, old=()):
-        words = ["make", "-s", "CFLAGS=-O1", "WARNINGS=-w"]
-        for name in old:
-            words += ["-o", name]
-        return run([*words, *targets], 300, cwd=self.root)
+    def make(self, *targets):
+        return run(["make", "-s", "CFLAGS=-O1", "WARNINGS=-w", *targets], 300, cwd=self.root)
 
     def prepare(self):
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True,
@@ -198,9 +195,7 @@ class Tree:
         return None
 
     def rebuild(self):
-        # Which parts there are does not change, so the list of them need not be looked at.
-        status, _ = self.make("build/mplexc", "build/tests/differential/differential",
-                              old=["build/parts_list.h"])
+        status, _ = self.make("build/mplexc", "build/tests/differential/differential")
         if status:
             raise Stillborn
 
@@ -306,14 +301,14 @@ def try_differential(tree, corpus):
 
 def try_unit_tests(tree, names):
     for name in names:
-        tree.make(f"build/tests/{name}", old=["build/parts_list.h"])
+        tree.make(f"build/tests/{name}")
         status, _ = run([tree.build / "tests" / name], PATIENCE, cwd=tree.root)
         if status:
             raise Killed(name)
 
 
 def try_pytest(tree, files):
-    tree.make("build/mplex-run", old=["build/parts_list.h"])
+    tree.make("build/mplex-run")
     for name in files:
         status, _ = run(["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                          name], PATIENCE, cwd=tree.root, env=os.environ | {"BUILD": "build"})
