@@ -447,6 +447,23 @@ size_t dispatch_table_bytes(const struct dispatch *dispatch, const struct stage 
 	return stage->hash.size * row + stage->hash.bucket_count * displacement;
 }
 
+/*
+ * Without a branch the packet waits for its row; with one the processor goes on as if the tag had a
+ * route. Where half of the tags have none, at random, no branch saves 3 to 6 ns, at every size;
+ * where all have one it costs nothing up to 4,096 tags of 3 bytes, but 3 to 7 ns with 65,535 tags,
+ * whose rows are far away; where none has one, 1.5 to 3 ns, since a packet that is dropped is
+ * rewritten before. Measured like the costs above.
+ */
+enum {
+	BRANCH_FREE_BYTES = 64 * 1024
+};
+
+bool dispatch_can_be_branch_free(const struct dispatch *dispatch)
+{
+	return dispatch->stage_count == 1 && dispatch->stages->kind == STAGE_HASH &&
+	       dispatch_table_bytes(dispatch, dispatch->stages) <= BRANCH_FREE_BYTES;
+}
+
 static double stage_cost(const struct dispatch *dispatch, const struct stage *stage)
 {
 	double memory = memory_cost(dispatch_table_bytes(dispatch, stage));

@@ -36,16 +36,25 @@ int dispatch_make(const struct listener *listener, enum dispatch_choice choice,
 void dispatch_free(struct dispatch *dispatch);
 
 /*
+ * Whether the look-up can do the same for a tag that has a route and for one that has none: one
+ * probe of a table decides, and waiting for what it says costs next to nothing.
+ */
+bool dispatch_can_be_branch_free(const struct dispatch *dispatch);
+
+/*
  * Writes the tables and this function, straight-line BPF C:
  *
  *	static __always_inline bool route_NAME(const __u8 *tag, struct verdict *verdict)
  *
  * tag points at tag.length readable bytes (packet, unaligned). Where the tag has a route it sets
- * verdict->port (host order) and, if count_routes, verdict->counter to ROUTE_COUNTERS_BASE + the
- * route's number, and returns true; else it returns false and leaves *verdict as it was. The base
- * is the enum constant NAME_ROUTES (name in capitals), which the caller emits before.
+ * verdict->port (host order) and, if count_routes, verdict->counter to NAME_ROUTES + the route's
+ * number, and returns true; else it returns false and leaves *verdict as it was. NAME_ROUTES (name
+ * in capitals) is an enum constant, which the caller emits before.
+ *
+ * If branch_free, which dispatch_can_be_branch_free must allow, it has no branch and needs the part
+ * `choose`; true and false are then a __u64 of 1 and 0, of which clang knows nothing.
  */
-void dispatch_emit(const struct dispatch *dispatch, bool count_routes, FILE *out);
+void dispatch_emit(const struct dispatch *dispatch, bool count_routes, bool branch_free, FILE *out);
 
 /* For --explain, a few indented lines: each step, why, table bytes, expected cost. */
 void dispatch_explain(const struct dispatch *dispatch, FILE *out);

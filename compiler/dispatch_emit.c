@@ -18,7 +18,7 @@
 struct needs {
 	bool words[TAG_WORDS]; /* of the tag */
 	bool keys[TAG_WORDS];  /* words that a mask is laid on */
-	bool hash, slot, digits, reaches;
+	bool hash, slot, found, digits, reaches;
 };
 
 struct emitter {
@@ -26,7 +26,7 @@ struct emitter {
 	const struct listener *listener;
 	const char *name;
 	char capitals[NAME_MAX_LENGTH + 1];
-	bool count_routes;
+	bool count_routes, branch_free;
 	FILE *out;
 	struct needs needs;
 	char table[16]; /* the number of the stage's table, behind its name; none for the first */
@@ -516,13 +516,12 @@ static const char *key_name(const struct emitter *e, const struct stage *stage)
 	return equal_from(e, 0, &stage->mask, &e->dispatch->full) ? "word" : "key";
 }
 
-static void write_probe(const struct emitter *e, const struct stage *stage)
+/* The slot of the tag's row. */
+static void write_hash(const struct emitter *e, const struct stage *stage)
 {
 	const struct perfect_hash *hash = &stage->hash;
 	const char *key = key_name(e, stage), *separator = "\thash = ";
-	bool split = dispatch_is_split(e->dispatch, stage);
 	unsigned word, at;
-	char port[64], route[64];
 
 	for (word = 0; word < e->dispatch->word_count && *key == 'k'; word++) {
 		if (!stage->mask.at[word])
@@ -556,24 +555,56 @@ static void write_probe(const struct emitter *e, const struct stage *stage)
 			e->table);
 	else
 		fprintf(e->out, "\tslot = hash >> %u;\n", hash->slot_shift);
-	separator = "\tif (";
-	for (word = at = 0; word < e->dispatch->word_count; word++) {
+}
+
+/* What the row's tag and the packet's have to do with each other, word by word. */
+static void write_row_terms(const struct emitter *e, const struct stage *stage,
+			    const char *operator, const char * separator)
+{
+	bool split = dispatch_is_split(e->dispatch, stage);
+	unsigned words = key_words(stage), at = 0;
+
+	for (unsigned word = 0; word < e->dispatch->word_count; word++) {
 		if (!stage->mask.at[word])
 			continue;
-		fputs(separator, e->out);
+		fputs(at ? separator : "", e->out);
 		fprintf(e->out, split ? "%s_tags%s[slot]" : "%s_slots%s[slot].tag", e->name,
 			e->table);
-		if (key_words(stage) > 1)
-			fprintf(e->out, "[%u]", at++);
-		fputs(" == ", e->out);
-		write_word_name(e, key, word);
-		separator = " &&\n\t    ";
+		if (words > 1)
+			fprintf(e->out, "[%u]", at);
+		fputs(operator, e->out);
+		write_word_name(e, key_name(e, stage), word);
+		at++;
 	}
-	fputs(") {\n", e->out);
+}
+
+static void write_probe(const struct emitter *e, const struct stage *stage)
+{
+	bool split = dispatch_is_split(e->dispatch, stage);
+	char port[64], route[64];
+
+	write_hash(e, stage);
 	snprintf(port, sizeof(port), split ? "%s_ports%s[slot]" : "%s_slots%s[slot].port", e->name,
 		 e->table);
 	snprintf(route, sizeof(route), split ? "%s_routes%s[slot]" : "%s_slots%s[slot].route",
 		 e->name, e->table);
+	if (e->branch_free) {
+		bool several = key_words(stage) > 1;
+
+		fputs(several ? "\tfound = is_zero((" : "\tfound = is_zero(", e->out);
+		write_row_terms(e, stage, " ^ ", ") |\n\t\t\t(");
+		fputs(several ? "));\n" : ");\n", e->out);
+		fprintf(e->out, "\tverdict->port = choose(found, %s, verdict->port);\n", port);
+		if (e->count_routes)
+			fprintf(e->out,
+				"\tverdict->counter =\n"
+				"\t\tchoose(found, %s_ROUTES + %s, verdict->counter);\n",
+				e->capitals, route);
+		return;
+	}
+	fputs("\tif (", e->out);
+	write_row_terms(e, stage, " == ", " &&\n\t    ");
+	fputs(") {\n", e->out);
 	write_found(e, "\t\t", port, route);
 	fputs("\t}\n", e->out);
 }
@@ -653,6 +684,7 @@ static void add_needs(struct emitter *e, const struct stage *stage)
 
 	e->needs.hash |= stage->kind == STAGE_HASH;
 	e->needs.slot |= !compare;
+	e->needs.found |= e->branch_free;
 	e->needs.reaches |= stage->kind == STAGE_SEARCH;
 	for (size_t at = 0; at < stage->route_count && stage->ranges; at++)
 		e->needs.digits |= needs_digits(e, stage_route(e, stage, at));
@@ -725,6 +757,8 @@ static void write_declarations(const struct emitter *e)
 		fputs("\t__u64 hash;\n", e->out);
 	if (e->needs.slot)
 		fputs("\t__u64 slot;\n", e->out);
+	if (e->needs.found)
+		fputs("\t__u64 found;\n", e->out);
 	fputc('\n', e->out);
 }
 
@@ -775,16 +809,17 @@ static void write_stages(struct emitter *e)
 		else
 			write_search(e, stage);
 	}
-	fputs("\treturn false;\n", e->out);
+	fputs(e->branch_free ? "\treturn found;\n" : "\treturn false;\n", e->out);
 }
 
-void dispatch_emit(const struct dispatch *dispatch, bool count_routes, FILE *out)
+void dispatch_emit(const struct dispatch *dispatch, bool count_routes, bool branch_free, FILE *out)
 {
 	struct emitter e = {
 		.dispatch = dispatch,
 		.listener = dispatch->listener,
 		.name = dispatch->listener->name,
 		.count_routes = count_routes,
+		.branch_free = branch_free,
 		.out = out,
 	};
 
@@ -796,9 +831,9 @@ void dispatch_emit(const struct dispatch *dispatch, bool count_routes, FILE *out
 	if (e.needs.reaches)
 		write_reaches(&e);
 	fprintf(out,
-		"static __always_inline bool route_%s(const __u8 *tag, struct verdict *verdict)\n"
+		"static __always_inline %s route_%s(const __u8 *tag, struct verdict *verdict)\n"
 		"{\n",
-		e.name);
+		branch_free ? "__u64" : "bool", e.name);
 	write_declarations(&e);
 	write_stages(&e);
 	fputs("}\n", out);

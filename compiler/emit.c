@@ -352,6 +352,8 @@ static void write_judges(struct emission *e)
 	need(e, PART_packet);
 	need(e, PART_reasons);
 	need(e, PART_verdict);
+	if (plan->branch_free)
+		need(e, PART_choose);
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
 		if (strstr(text, loads[i].call))
 			need(e, loads[i].part);
@@ -389,7 +391,9 @@ static void write_receive_udp(struct emission *e)
 	need(e, PART_judge_datagram);
 	need(e, PART_capture);
 	need(e, PART_observe);
-	if (plan->readdress)
+	if (plan->branch_free)
+		need(e, PART_steer);
+	else if (plan->readdress)
 		need(e, PART_readdress);
 	if (plan->tracked)
 		need(e, PART_track);
@@ -400,9 +404,13 @@ static void write_receive_udp(struct emission *e)
 	      "struct verdict *verdict)\n{\n"
 	      "\tjudge_datagram(packet, verdict);\n"
 	      "\tcapture_packet(packet, verdict);\n"
-	      "\tif (mplex_observe)\n\t\treturn XDP_PASS;\n"
-	      "\tif (!verdict->port)\n\t\treturn XDP_DROP;\n",
+	      "\tif (mplex_observe)\n\t\treturn XDP_PASS;\n",
 	      e->out);
+	if (plan->branch_free) {
+		fputs("\treturn steer(packet, verdict->port);\n}\n", e->out);
+		return;
+	}
+	fputs("\tif (!verdict->port)\n\t\treturn XDP_DROP;\n", e->out);
 	if (plan->readdress)
 		fputs("\tif (verdict->port == bpf_ntohs(packet->dport))\n\t\treturn XDP_PASS;\n",
 		      e->out);

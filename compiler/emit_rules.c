@@ -62,8 +62,9 @@ void emit_constants(const struct plan *plan, FILE *out)
 			fprintf(out, "\t%s_END = %u, /* of the bytes that are looked at */\n",
 				c.name, listener_end(listener));
 		if (planned->count_routes)
-			fprintf(out, "\t%s_ROUTES = %u, /* the counter of its first route */\n",
-				c.name, planned->route_counters);
+			fprintf(out,
+				"\t%s_ROUTES = %u, /* from REASON_ROUTED's counter to its first route's */\n",
+				c.name, planned->route_counters - planned->counters);
 	}
 	fprintf(out, "\tCOUNTERS = %u,\n};\n", plan->counter_count);
 }
@@ -378,8 +379,9 @@ static void emit_length_check(const struct listener *listener, FILE *out)
 	}
 }
 
-static void emit_route(const struct listener *listener, FILE *out)
+static void emit_route(const struct listener_plan *planned, FILE *out)
 {
+	const struct listener *listener = planned->listener;
 	struct capitals c = capitals(listener->name);
 	const char *tag = "payload + %s_TAG";
 	char argument[80];
@@ -392,13 +394,20 @@ static void emit_route(const struct listener *listener, FILE *out)
 		tag = "bytes";
 	}
 	snprintf(argument, sizeof(argument), tag, c.name);
-	fputs("\tverdict->reason = REASON_TAG;\n", out);
-	fprintf(out, "\tif (route_%s(%s, verdict))\n\t\tverdict->reason = REASON_ROUTED;\n",
-		listener->name, argument);
 	if (listener->otherwise.kind == ACTION_PASS)
-		fprintf(out, "\telse\n\t\tverdict->port = %s_PORT;\n", c.name);
+		fprintf(out, "\tverdict->port = %s_PORT; /* otherwise */\n", c.name);
 	if (listener->otherwise.kind == ACTION_ROUTE)
-		fprintf(out, "\telse\n\t\tverdict->port = %u;\n", listener->otherwise.port);
+		fprintf(out, "\tverdict->port = %u; /* otherwise */\n", listener->otherwise.port);
+	if (planned->branch_free)
+		fprintf(out,
+			"\tverdict->reason = choose(route_%s(%s, verdict), REASON_ROUTED,\n"
+			"\t\t\t\t REASON_TAG);\n",
+			listener->name, argument);
+	else
+		fprintf(out,
+			"\tverdict->reason = REASON_TAG;\n"
+			"\tif (route_%s(%s, verdict))\n\t\tverdict->reason = REASON_ROUTED;\n",
+			listener->name, argument);
 }
 
 static void emit_listener_judge(const struct listener_plan *planned, FILE *out)
@@ -407,7 +416,7 @@ static void emit_listener_judge(const struct listener_plan *planned, FILE *out)
 	uint32_t end = linear_end(listener);
 	bool deep = is_deep(0, listener_end(listener));
 
-	dispatch_emit(planned->dispatch, planned->count_routes, out);
+	dispatch_emit(planned->dispatch, planned->count_routes, planned->branch_free, out);
 	fprintf(out,
 		"\nstatic __always_inline void judge_%s(const struct packet *packet, "
 		"struct verdict *verdict)\n{\n",
@@ -428,7 +437,7 @@ static void emit_listener_judge(const struct listener_plan *planned, FILE *out)
 	else
 		fputs("\tverdict->reason = REASON_MALFORMED; /* longer than its frame */\n", out);
 	emit_requires(listener, out);
-	emit_route(listener, out);
+	emit_route(planned, out);
 	fputs("}\n\n", out);
 }
 

@@ -85,6 +85,13 @@ static int plan_dispatch(struct listener_plan *planned, enum dispatch_choice cho
 	return error;
 }
 
+/* Where replies are noted, or TCP is judged, a branch on the verdict follows anyway. */
+static bool can_be_branch_free(const struct plan *plan, const struct listener_plan *planned)
+{
+	return planned->listener->protocols & PROTOCOL_UDP && plan->readdress && !plan->tracked &&
+	       !plan->stateless && dispatch_can_be_branch_free(planned->dispatch);
+}
+
 int plan_make(const struct rules *rules, const struct plan_options *options,
 	      struct diagnostics *diagnostics, struct plan *plan)
 {
@@ -112,6 +119,8 @@ int plan_make(const struct rules *rules, const struct plan_options *options,
 			made.counter_count += planned->listener->route_count;
 		}
 		error = plan_dispatch(planned, options->dispatch, diagnostics) ?: error;
+		planned->branch_free = !error && can_be_branch_free(&made, planned);
+		made.branch_free |= planned->branch_free;
 	}
 	if (error) {
 		plan_free(&made);
@@ -139,6 +148,8 @@ void plan_explain(const struct plan *plan, FILE *out)
 			planned->listener->route_count == 1 ? "" : "s",
 			planned->count_routes ? "one by one" : "together");
 		dispatch_explain(planned->dispatch, out);
+		if (planned->branch_free)
+			fputs("  No branch depends on whether the tag has a route.\n", out);
 	}
 	fprintf(out, "counters: %u, %u bytes on each CPU\n", plan->counter_count,
 		plan->counter_count * 16);

@@ -37,6 +37,7 @@ struct listener_plan {
 	const struct listener *listener;
 	struct dispatch *dispatch; /* how its tags are looked up */
 	bool count_routes;
+	bool branch_free;	 /* no branch depends on whether the tag has a route */
 	uint32_t counters;	 /* index of its first reason */
 	uint32_t route_counters; /* index of its first route, where count_routes */
 };
@@ -49,6 +50,7 @@ struct plan {
 	bool local;			 /* some listener has the host's own addresses */
 	bool readdress;			 /* some udp listener has another destination port */
 	bool tracked, stateless;	 /* and such replies */
+	bool branch_free;		 /* some listener is */
 	const char *const *reasons;	 /* names of the outcomes, ended by NULL */
 	uint32_t counter_count;
 };

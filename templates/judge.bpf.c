@@ -11,7 +11,7 @@
 /* What the rules say of a message. */
 struct verdict {
 	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u32 counter; /* where routes are counted: how far the route's is behind the reason's */
 	__u16 port;    /* to this local port; 0: refused */
 	bool reset;    /* refuse a TCP client by RST */
 };
@@ -66,6 +66,28 @@ static __always_inline __u64 load_u64(const __u8 *at)
 	return bpf_be64_to_cpu(*(const __u64 *)at);
 }
 
+/* part: choose (needs: kernel) */
+/*
+ * Whether a number is 0, as a number: 1 or 0. Where tags that have a route and tags that have none
+ * come at random, a branch between the two would be guessed wrongly every other time, which costs
+ * more than the look-up. So what follows from it is arithmetic, and the same for both.
+ */
+static __always_inline __u64 is_zero(__u64 number)
+{
+	__u64 negative = -number, zero;
+
+	barrier_var(negative); /* or clang makes a branch of it */
+	zero = ~(number | negative) >> 63;
+	barrier_var(zero);
+	return zero;
+}
+
+/* The one for 1, the other for 0. */
+static __always_inline __u64 choose(__u64 first, __u64 one, __u64 other)
+{
+	return other ^ ((one ^ other) & -first);
+}
+
 /* part: first_segment (needs: packet) */
 enum {
 	FIRST_SEGMENT = 496, /* the least MSS, 536, less the longest options */
@@ -95,7 +117,7 @@ struct counter {
 static __always_inline __u32 counter_index(const struct packet *packet,
 					   const struct verdict *verdict)
 {
-	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+	return packet->listener * REASONS + verdict->reason + verdict->counter;
 }
 
 /* part: count (needs: counter, counter_index) */

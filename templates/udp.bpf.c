@@ -40,6 +40,21 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 	udp->dest = to;
 }
 
+/* part: steer (needs: readdress) */
+/*
+ * Carries out a verdict without a branch on it: a refused datagram is given the port that it has
+ * already, and dropped.
+ */
+static __always_inline int steer(const struct packet *packet, __u64 port)
+{
+	__u64 refused;
+
+	barrier_var(port); /* or clang makes a branch of it */
+	refused = (port - 1) >> 63;
+	readdress(packet, port | (bpf_ntohs(packet->dport) & -refused));
+	return XDP_PASS - refused;
+}
+
 /* part: reply_ports (needs: kernel, port_index) */
 enum {
 	REPLIES_TRACKED = 0x10000,

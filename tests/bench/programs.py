@@ -76,7 +76,7 @@ def emit(text):
 
 # ---- other ways to find a route ------------------------------------------------------------------
 
-ROUTE = re.compile(r"^static __always_inline bool route_feed\(const __u8 \*tag, "
+ROUTE = re.compile(r"^static __always_inline (?:bool|__u64) route_feed\(const __u8 \*tag, "
                    r"struct verdict \*verdict\)\n\{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 HEAD = "static __always_inline bool route_feed(const __u8 *tag, struct verdict *verdict)\n"
 

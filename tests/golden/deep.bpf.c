@@ -90,7 +90,7 @@ enum {
 	DEEP_LENGTH_MIN = 2000, /* payload bytes of a message */
 	DEEP_LENGTH_MAX = 9000,
 	DEEP_TAG = 1500, /* its offset */
-	DEEP_ROUTES = 6, /* the counter of its first route */
+	DEEP_ROUTES = 6, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 15,
 };
 
@@ -493,7 +493,7 @@ static __always_inline bool parse_udp(struct packet *packet)
 /* What the rules say of a message. */
 struct verdict {
 	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u32 counter; /* where routes are counted: how far the route's is behind the reason's */
 	__u16 port;    /* to this local port; 0: refused */
 	bool reset;    /* refuse a TCP client by RST */
 };
@@ -583,11 +583,10 @@ static __always_inline void judge_deep(const struct packet *packet, struct verdi
 	bytes = payload_bytes(packet, DEEP_TAG, copy, 2);
 	if (!bytes)
 		return;
+	verdict->port = DEEP_PORT; /* otherwise */
 	verdict->reason = REASON_TAG;
 	if (route_deep(bytes, verdict))
 		verdict->reason = REASON_ROUTED;
-	else
-		verdict->port = DEEP_PORT;
 }
 
 
@@ -675,7 +674,7 @@ static __always_inline __u32 cut_sample(__u32 length)
 static __always_inline __u32 counter_index(const struct packet *packet,
 					   const struct verdict *verdict)
 {
-	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+	return packet->listener * REASONS + verdict->reason + verdict->counter;
 }
 
 __noinline int capture_xdp(struct xdp_md *xdp, __u32 listener, __u32 reason, __u32 index)

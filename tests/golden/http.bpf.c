@@ -102,7 +102,7 @@ enum {
 	WEB_LENGTH_MAX = 65507,
 	WEB_TAG = 0, /* its offset */
 	WEB_END = 9, /* of the bytes that are looked at */
-	WEB_ROUTES = 17, /* the counter of its first route */
+	WEB_ROUTES = 17, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 20,
 };
 
@@ -792,7 +792,7 @@ static __always_inline __u32 cut_sample(__u32 length)
 /* What the rules say of a message. */
 struct verdict {
 	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u32 counter; /* where routes are counted: how far the route's is behind the reason's */
 	__u16 port;    /* to this local port; 0: refused */
 	bool reset;    /* refuse a TCP client by RST */
 };
@@ -800,7 +800,7 @@ struct verdict {
 static __always_inline __u32 counter_index(const struct packet *packet,
 					   const struct verdict *verdict)
 {
-	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+	return packet->listener * REASONS + verdict->reason + verdict->counter;
 }
 
 __noinline int capture_xdp(struct xdp_md *xdp, __u32 listener, __u32 reason, __u32 index)
@@ -1163,11 +1163,10 @@ static __always_inline void judge_web(const struct packet *packet, struct verdic
 	verdict->reason = REASON_MALFORMED; /* longer than its frame */
 	if ((void *)(payload + 9) > packet->data_end)
 		return;
+	verdict->port = WEB_PORT; /* otherwise */
 	verdict->reason = REASON_TAG;
 	if (route_web(payload + WEB_TAG, verdict))
 		verdict->reason = REASON_ROUTED;
-	else
-		verdict->port = WEB_PORT;
 }
 
 

@@ -90,7 +90,7 @@ enum {
 	ALONE_LENGTH_MIN = 8, /* payload bytes of a message */
 	ALONE_LENGTH_MAX = 8,
 	ALONE_TAG = 0, /* its offset */
-	ALONE_ROUTES = 6, /* the counter of its first route */
+	ALONE_ROUTES = 6, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 7,
 };
 
@@ -282,7 +282,7 @@ static __always_inline bool parse_udp(struct packet *packet)
 /* What the rules say of a message. */
 struct verdict {
 	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u32 counter; /* where routes are counted: how far the route's is behind the reason's */
 	__u16 port;    /* to this local port; 0: refused */
 	bool reset;    /* refuse a TCP client by RST */
 };
@@ -406,7 +406,7 @@ static __always_inline __u32 cut_sample(__u32 length)
 static __always_inline __u32 counter_index(const struct packet *packet,
 					   const struct verdict *verdict)
 {
-	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+	return packet->listener * REASONS + verdict->reason + verdict->counter;
 }
 
 __noinline int capture_xdp(struct xdp_md *xdp, __u32 listener, __u32 reason, __u32 index)

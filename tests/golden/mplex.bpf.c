@@ -102,7 +102,7 @@ enum {
 	ENTITIES_LENGTH_MAX = 294,
 	ENTITIES_TAG = 20, /* its offset */
 	ENTITIES_END = 23, /* of the bytes that are looked at */
-	ENTITIES_ROUTES = 17, /* the counter of its first route */
+	ENTITIES_ROUTES = 17, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 20,
 };
 
@@ -804,7 +804,7 @@ static __always_inline __u32 cut_sample(__u32 length)
 /* What the rules say of a message. */
 struct verdict {
 	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u32 counter; /* where routes are counted: how far the route's is behind the reason's */
 	__u16 port;    /* to this local port; 0: refused */
 	bool reset;    /* refuse a TCP client by RST */
 };
@@ -812,7 +812,7 @@ struct verdict {
 static __always_inline __u32 counter_index(const struct packet *packet,
 					   const struct verdict *verdict)
 {
-	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+	return packet->listener * REASONS + verdict->reason + verdict->counter;
 }
 
 __noinline int capture_xdp(struct xdp_md *xdp, __u32 listener, __u32 reason, __u32 index)

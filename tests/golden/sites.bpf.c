@@ -104,13 +104,13 @@ enum {
 	NORTH_LENGTH_MAX = 4096,
 	NORTH_TAG = 0, /* its offset */
 	NORTH_END = 3, /* of the bytes that are looked at */
-	NORTH_ROUTES = 34, /* the counter of its first route */
+	NORTH_ROUTES = 34, /* from REASON_ROUTED's counter to its first route's */
 	SOUTH_PORT = 7000,
 	SOUTH_LENGTH_MIN = 64, /* payload bytes of a message */
 	SOUTH_LENGTH_MAX = 4096,
 	SOUTH_TAG = 0, /* its offset */
 	SOUTH_END = 3, /* of the bytes that are looked at */
-	SOUTH_ROUTES = 36, /* the counter of its first route */
+	SOUTH_ROUTES = 19, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 38,
 };
 
@@ -811,7 +811,7 @@ static __always_inline __u32 cut_sample(__u32 length)
 /* What the rules say of a message. */
 struct verdict {
 	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u32 counter; /* where routes are counted: how far the route's is behind the reason's */
 	__u16 port;    /* to this local port; 0: refused */
 	bool reset;    /* refuse a TCP client by RST */
 };
@@ -819,7 +819,7 @@ struct verdict {
 static __always_inline __u32 counter_index(const struct packet *packet,
 					   const struct verdict *verdict)
 {
-	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+	return packet->listener * REASONS + verdict->reason + verdict->counter;
 }
 
 __noinline int capture_xdp(struct xdp_md *xdp, __u32 listener, __u32 reason, __u32 index)

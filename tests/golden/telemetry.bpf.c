@@ -90,7 +90,7 @@ enum {
 	TELEMETRY_LENGTH_MIN = 16, /* payload bytes of a message */
 	TELEMETRY_LENGTH_MAX = 1400,
 	TELEMETRY_TAG = 4, /* its offset */
-	TELEMETRY_ROUTES = 6, /* the counter of its first route */
+	TELEMETRY_ROUTES = 6, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 10,
 };
 
@@ -458,10 +458,31 @@ static __always_inline bool parse_udp(struct packet *packet)
 /* What the rules say of a message. */
 struct verdict {
 	__u32 reason;
-	__u32 counter; /* of the route, where routes are counted; else 0 */
+	__u32 counter; /* where routes are counted: how far the route's is behind the reason's */
 	__u16 port;    /* to this local port; 0: refused */
 	bool reset;    /* refuse a TCP client by RST */
 };
+
+/*
+ * Whether a number is 0, as a number: 1 or 0. Where tags that have a route and tags that have none
+ * come at random, a branch between the two would be guessed wrongly every other time, which costs
+ * more than the look-up. So what follows from it is arithmetic, and the same for both.
+ */
+static __always_inline __u64 is_zero(__u64 number)
+{
+	__u64 negative = -number, zero;
+
+	barrier_var(negative); /* or clang makes a branch of it */
+	zero = ~(number | negative) >> 63;
+	barrier_var(zero);
+	return zero;
+}
+
+/* The one for 1, the other for 0. */
+static __always_inline __u64 choose(__u64 first, __u64 one, __u64 other)
+{
+	return other ^ ((one ^ other) & -first);
+}
 
 /* Bytes of a message as a number, the first byte the most significant. */
 static __always_inline __u64 load_u32(const __u8 *at)
@@ -483,20 +504,20 @@ static const struct {
 	[3] = { 1001, 9001, 1 }, /* 1001 */
 };
 
-static __always_inline bool route_telemetry(const __u8 *tag, struct verdict *verdict)
+static __always_inline __u64 route_telemetry(const __u8 *tag, struct verdict *verdict)
 {
 	__u64 word = load_u32(tag);
 	__u64 hash;
 	__u64 slot;
+	__u64 found;
 
 	hash = word * 0x3ee5789041c98ac3ULL;
 	slot = hash >> 62;
-	if (telemetry_slots[slot].tag == word) {
-		verdict->port = telemetry_slots[slot].port;
-		verdict->counter = TELEMETRY_ROUTES + telemetry_slots[slot].route;
-		return true;
-	}
-	return false;
+	found = is_zero(telemetry_slots[slot].tag ^ word);
+	verdict->port = choose(found, telemetry_slots[slot].port, verdict->port);
+	verdict->counter =
+		choose(found, TELEMETRY_ROUTES + telemetry_slots[slot].route, verdict->counter);
+	return found;
 }
 
 static __always_inline void judge_telemetry(const struct packet *packet, struct verdict *verdict)
@@ -510,11 +531,9 @@ static __always_inline void judge_telemetry(const struct packet *packet, struct 
 	verdict->reason = REASON_MALFORMED; /* longer than its frame */
 	if ((void *)(payload + 8) > packet->data_end)
 		return;
-	verdict->reason = REASON_TAG;
-	if (route_telemetry(payload + TELEMETRY_TAG, verdict))
-		verdict->reason = REASON_ROUTED;
-	else
-		verdict->port = TELEMETRY_PORT;
+	verdict->port = TELEMETRY_PORT; /* otherwise */
+	verdict->reason = choose(route_telemetry(payload + TELEMETRY_TAG, verdict), REASON_ROUTED,
+				 REASON_TAG);
 }
 
 
@@ -602,7 +621,7 @@ static __always_inline __u32 cut_sample(__u32 length)
 static __always_inline __u32 counter_index(const struct packet *packet,
 					   const struct verdict *verdict)
 {
-	return verdict->counter ?: packet->listener * REASONS + verdict->reason;
+	return packet->listener * REASONS + verdict->reason + verdict->counter;
 }
 
 __noinline int capture_xdp(struct xdp_md *xdp, __u32 listener, __u32 reason, __u32 index)
@@ -653,6 +672,20 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 	udp->dest = to;
 }
 
+/*
+ * Carries out a verdict without a branch on it: a refused datagram is given the port that it has
+ * already, and dropped.
+ */
+static __always_inline int steer(const struct packet *packet, __u64 port)
+{
+	__u64 refused;
+
+	barrier_var(port); /* or clang makes a branch of it */
+	refused = (port - 1) >> 63;
+	readdress(packet, port | (bpf_ntohs(packet->dport) & -refused));
+	return XDP_PASS - refused;
+}
+
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
@@ -660,12 +693,7 @@ static __always_inline int receive_udp(struct packet *packet, struct verdict *ve
 	capture_packet(packet, verdict);
 	if (mplex_observe)
 		return XDP_PASS;
-	if (!verdict->port)
-		return XDP_DROP;
-	if (verdict->port == bpf_ntohs(packet->dport))
-		return XDP_PASS;
-	readdress(packet, verdict->port);
-	return XDP_PASS;
+	return steer(packet, verdict->port);
 }
 
 /* From here on the packet is ours: whatever is wrong with it is refused. */

@@ -25,11 +25,13 @@
 #include <cmocka.h>
 
 #include "../../compiler/dispatch.h"
+#include "../../compiler/parts.h"
 #include "../../compiler/pattern.h"
 
 enum {
-	SETS = 90, /* route sets in one file of C */
-	FORMS = 3, /* of each, one for each enum dispatch_choice */
+	SETS = 90,	      /* route sets in one file of C */
+	FORMS = 4,	      /* of each: one for each enum dispatch_choice, and */
+	FORM_BRANCH_FREE = 3, /* hashed without a branch, where that can be */
 	ROUTES_MAX = 48,
 	TAGS = 600, /* looked up in each set */
 	PROGRAM_INSNS_MAX = 200,
@@ -313,6 +315,11 @@ static const char in_bpf[] =
 	"struct xdp_md {\n\t__u32 data;\n\t__u32 data_end;\n};\n"
 	"char LICENSE[] SEC(\"license\") = \"Dual BSD/GPL\";\n";
 
+static void write_surroundings(const char *place, FILE *out)
+{
+	fprintf(out, "%s%s%s%s\n", types, place, surroundings, parts[PART_choose].text);
+}
+
 static void capitals(const char *name, char *out)
 {
 	for (; *name; name++)
@@ -325,16 +332,17 @@ enum {
 	ROUTES_BASE = 7,
 };
 
-static void emit_form(struct listener *listener, enum dispatch_choice choice, bool count_routes,
-		      FILE *out)
+static void emit_form(struct listener *listener, unsigned form, bool count_routes, FILE *out)
 {
+	enum dispatch_choice choice = form == FORM_BRANCH_FREE ? DISPATCH_HASH : form;
 	struct dispatch *dispatch = NULL;
 	char upper[64];
 
 	capitals(listener->name, upper);
 	assert_int_equal(dispatch_make(listener, choice, &dispatch), 0);
 	fprintf(out, "enum { %s_ROUTES = %d };\n\n", upper, ROUTES_BASE);
-	dispatch_emit(dispatch, count_routes, out);
+	dispatch_emit(dispatch, count_routes,
+		      form == FORM_BRANCH_FREE && dispatch_can_be_branch_free(dispatch), out);
 	fputc('\n', out);
 	dispatch_free(dispatch);
 }
@@ -400,7 +408,7 @@ static void test_random_sets(void **state)
 	void *handle;
 
 	(void)state;
-	fprintf(out, "%s%s%s", types, on_this_machine, surroundings);
+	write_surroundings(on_this_machine, out);
 	for (int i = 0; i < SETS; i++) {
 		sets[i] = draw_listener("set");
 		for (int form = 0; form < FORMS; form++) {
@@ -500,7 +508,7 @@ static void test_innermost(void **state)
 	void *handle;
 
 	(void)state;
-	fprintf(out, "%s%s%s", types, on_this_machine, surroundings);
+	write_surroundings(on_this_machine, out);
 	for (int i = 0; i < (int)(sizeof(sets) / sizeof(*sets)) * FORMS; i++) {
 		struct listener *set;
 
@@ -560,7 +568,7 @@ static void test_large_tables(void **state)
 				(int)(tables[t].type == TAG_HEX ? 2 : 1) * (int)tables[t].length);
 			add_route(listener, text, 1 + i % 65535);
 		}
-		fprintf(out, "%s%s%s", types, on_this_machine, surroundings);
+		write_surroundings(on_this_machine, out);
 		emit_form(listener, DISPATCH_AUTO, true, out);
 		write_call("large", out);
 		assert_int_equal(fclose(out), 0);
@@ -592,10 +600,10 @@ static void test_large_tables(void **state)
  * An XDP program whose packet is the tag in its first 32 bytes, and the answer in the next eight:
  * the port and the counter, or zeros.
  */
-static void write_program(struct listener *listener, enum dispatch_choice choice, FILE *out)
+static void write_program(struct listener *listener, unsigned form, FILE *out)
 {
-	fprintf(out, "%s%s%s", types, in_bpf, surroundings);
-	emit_form(listener, choice, true, out);
+	write_surroundings(in_bpf, out);
+	emit_form(listener, form, true, out);
 	fprintf(out,
 		"SEC(\"xdp\")\nint look_up(struct xdp_md *ctx)\n{\n"
 		"\t__u8 *data = (__u8 *)(long)ctx->data;\n"
@@ -607,13 +615,13 @@ static void write_program(struct listener *listener, enum dispatch_choice choice
 		listener->name);
 }
 
-static struct bpf_object *load_program(struct listener *listener, enum dispatch_choice choice)
+static struct bpf_object *load_program(struct listener *listener, unsigned form)
 {
 	FILE *out = create("program.bpf.c");
 	struct bpf_object *object;
 	char path[128];
 
-	write_program(listener, choice, out);
+	write_program(listener, form, out);
 	assert_int_equal(fclose(out), 0);
 	run("${CLANG:-clang} -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -c %s -o %s",
 	    "program.bpf.c", "program.bpf.o");
@@ -760,14 +768,14 @@ static void test_longest_chain(void **state)
 /* ---- text --------------------------------------------------------------------------------------
  */
 
-static char *emitted(struct listener *listener, enum dispatch_choice choice, bool count_routes)
+static char *emitted(struct listener *listener, unsigned form, bool count_routes)
 {
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	assert_non_null(out);
-	emit_form(listener, choice, count_routes, out);
+	emit_form(listener, form, count_routes, out);
 	assert_int_equal(fclose(out), 0);
 	return text;
 }
@@ -803,7 +811,8 @@ static void test_comments(void **state)
 		add_route(listener, tags[i], 1 + i);
 	text = emitted(listener, DISPATCH_CHAIN, true);
 	assert_null(strstr(text, "?\?/"));
-	fprintf(out, "%s%s%s%s", types, on_this_machine, surroundings, text);
+	write_surroundings(on_this_machine, out);
+	fputs(text, out);
 	write_call("set", out);
 	assert_int_equal(fclose(out), 0);
 	compile_here("comments.c", "comments.so");
