@@ -25,25 +25,30 @@
 
 /*
  * For ip -batch. What local sockets send is local, whatever the address; what arrives at the
- * interface is routed.
+ * interface is routed, by a rule that leads past the main table. A host may route by source, so
+ * packets must not claim to be from nowhere.
  */
 static const char ipv4_commands[] =
 	"link set lo up\n"
 	"link add " INTERFACE " type veth peer name " OTHER "\n"
 	"link set " INTERFACE " up\n"
 	"link set " OTHER " up\n"
-	"rule add iif lo lookup 100\n"
+	"rule add pref 100 iif lo lookup 100\n"
 	"route add local 0.0.0.0/0 dev lo table 100\n"
-	"route add 198.51.100.0/24 dev " INTERFACE "\n"
-	"route add 203.0.113.0/24 via 198.51.100.7 dev " INTERFACE " onlink\n"
-	"route add 10.66.0.0/16 dev " OTHER "\n"
+	"rule add pref 102 lookup 101\n"
+	"rule add pref 101 from 0.0.0.0/32 prohibit\n"
+	"route add 198.51.100.0/24 dev " INTERFACE " table 101\n"
+	"route add 203.0.113.0/24 via 198.51.100.7 dev " INTERFACE " onlink table 101\n"
+	"route add 10.66.0.0/16 dev " OTHER " table 101\n"
 	"neigh add 198.51.100.7 lladdr " NEIGHBOUR_MAC " dev " INTERFACE "\n";
 static const char ipv6_commands[] =
-	"rule add iif lo lookup 100\n"
+	"rule add pref 100 iif lo lookup 100\n"
 	"route add local ::/0 dev lo table 100\n"
-	"route add 2001:db8:ffff::/64 dev " INTERFACE "\n"
-	"route add 2001:db8:fffe::/64 via 2001:db8:ffff::7 dev " INTERFACE " onlink\n"
-	"route add 2001:db8:fffd::/64 dev " OTHER "\n"
+	"rule add pref 102 lookup 101\n"
+	"rule add pref 101 from ::/128 prohibit\n"
+	"route add 2001:db8:ffff::/64 dev " INTERFACE " table 101\n"
+	"route add 2001:db8:fffe::/64 via 2001:db8:ffff::7 dev " INTERFACE " onlink table 101\n"
+	"route add 2001:db8:fffd::/64 dev " OTHER " table 101\n"
 	"neigh add 2001:db8:ffff::7 lladdr " NEIGHBOUR_MAC " dev " INTERFACE "\n";
 
 static const uint8_t neighbour_mac[6] = {2, 0, 0, 0, 0, 0x42};

@@ -3,6 +3,7 @@
  * A session: a rule file from its number, its program, and frame after frame through both the
  * program and the interpreter, until they differ or there were enough.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
@@ -331,6 +332,43 @@ static void try_lengths(struct session *session)
 		for (unsigned protocol = PROTOCOL_TCP; protocol <= PROTOCOL_UDP; protocol++)
 			if (rules->listeners[i].protocols & protocol)
 				try_lengths_of(session, &rules->listeners[i], protocol);
+}
+
+/* Checksums that carry twice, or nearly so, when the port changes (RFC 1624), for either order. */
+static void try_checksums_of(struct session *session, const struct route *route,
+			     struct trial *trial)
+{
+	uint8_t *udp = trial->frame + trial->transport;
+	uint16_t from, to = htons(route->port);
+
+	memcpy(&from, udp + 2, sizeof(from));
+	for (uint16_t low = 0xfffd; low; low++) {
+		uint16_t check = ~(uint16_t)(low - (uint16_t)~from - to);
+
+		memcpy(udp + 6, &check, sizeof(check));
+		try(session, 0, trial);
+	}
+}
+
+static void try_checksums(struct session *session)
+{
+	static struct trial trial;
+
+	for (int i = 0; i < 8; i++) {
+		struct traffic traffic = now(session);
+		const struct listener *listener = draw_listener(session);
+		const struct message message = {
+			.listener = listener,
+			.route = &listener->routes[random_below(&session->random,
+								listener->route_count)],
+			.protocol = PROTOCOL_UDP,
+		};
+
+		if (!(listener->protocols & PROTOCOL_UDP))
+			continue;
+		check_libcrypto(session, trial_draw_message(&traffic, &message, &trial));
+		try_checksums_of(session, message.route, &trial);
+	}
 }
 
 static void try_ways_back(struct session *session)
@@ -720,6 +758,7 @@ static void try_all(struct session *session)
 		try_ways_back(session);
 	try_every_route(session);
 	try_lengths(session);
+	try_checksums(session);
 	for (int i = 0; i < TALKS; i++)
 		try_talk(session);
 	for (int i = 0; i < HAND_OVERS; i++)

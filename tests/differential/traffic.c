@@ -567,9 +567,13 @@ static void draw_pending(const struct traffic *traffic, const struct packet *pac
 	trial->delivered = random_chance(random, 60);
 	trial->situation.pending.isn = packet->seq - (uint32_t)random_below(random, 3);
 	trial->situation.pending.waiting = traffic->host->observe && random_chance(random, 80);
-	/* Well off the 200 ms that count, for the clock runs on while this is tried. */
-	trial->pending_age = random_chance(random, 50) ? random_below(random, 100) * MS
-						       : random_between(random, 300, 500000) * MS;
+	/* Around the 200 ms that count, and well off them, for the clock runs on meanwhile. */
+	if (random_chance(random, 30))
+		trial->pending_age = 199 * MS + random_below(random, 2 * MS);
+	else if (random_chance(random, 50))
+		trial->pending_age = random_below(random, 100) * MS;
+	else
+		trial->pending_age = random_between(random, 300, 500000) * MS;
 }
 
 /* ---- From the description to the frame ---- */
