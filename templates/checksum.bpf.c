@@ -15,12 +15,11 @@ static __always_inline __sum16 checksum_update(__sum16 check, __be16 from, __be1
 }
 
 /* part: checksum_fold (needs: kernel) */
-/* A sum of 16- or 32-bit words as a checksum (RFC 1071). */
+/* A sum of less than 65,536 words of 16 or 32 bits as a checksum (RFC 1071). */
 static __always_inline __sum16 checksum_fold(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	sum += sum >> 16;
 	return ~sum;
 }

@@ -124,9 +124,9 @@ static long parse_option(__u32 index __attribute__((unused)), struct tcp_options
 		options->at = at + 1;
 		return 0;
 	}
-	length = option[1]; /* bytes[] ends in spare ones, so that no read needs a check of its own
-			     */
-	if (left < 2 || length < 2 || length > left)
+	/* bytes[] ends in spare ones, so that no read needs a check of its own. */
+	length = option[1];
+	if (length < 2 || length > left)
 		return 1;
 	switch (option[0] << 8 | length) {
 	case TCPOPT_MSS << 8 | 4:

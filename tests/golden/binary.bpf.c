@@ -540,13 +540,12 @@ static __always_inline __u64 address_sum_ipv4(const struct bpf_sock_tuple *tuple
 	return (__u64)tuple->ipv4.saddr + tuple->ipv4.daddr;
 }
 
-/* A sum of 16- or 32-bit words as a checksum (RFC 1071). */
+/* A sum of less than 65,536 words of 16 or 32 bits as a checksum (RFC 1071). */
 static __always_inline __sum16 checksum_fold(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	sum += sum >> 16;
 	return ~sum;
 }
 
@@ -1522,9 +1521,9 @@ static long parse_option(__u32 index __attribute__((unused)), struct tcp_options
 		options->at = at + 1;
 		return 0;
 	}
-	length = option[1]; /* bytes[] ends in spare ones, so that no read needs a check of its own
-			     */
-	if (left < 2 || length < 2 || length > left)
+	/* bytes[] ends in spare ones, so that no read needs a check of its own. */
+	length = option[1];
+	if (length < 2 || length > left)
 		return 1;
 	switch (option[0] << 8 | length) {
 	case TCPOPT_MSS << 8 | 4:
