@@ -61,35 +61,42 @@ static int compile(const struct rules *rules, const struct plan_options *options
 	return err;
 }
 
-static void set(struct object *object, const char *name, const void *value, size_t size)
+/* A constant where there is one; its size is that of docs/object.md. */
+static void set(struct object *object, const char *name, const void *value, size_t size, int *err)
 {
-	if (object_constant_size(object, name))
+	size_t room = object_constant_size(object, name);
+
+	if (room == size)
 		object_set_constant(object, name, value, size);
+	else if (room)
+		*err = -EINVAL;
 }
 
-static void set_constants(struct object *object, const struct host *host)
+static int set_constants(struct object *object, const struct host *host)
 {
 	uint8_t local_known = host->local_known, sack = host->sack, ecn = host->ecn;
 	uint8_t timestamps = host->timestamps, redirect = host->redirect, observe = host->observe;
+	int err = 0;
 
-	set(object, "mplex_mac", host->mac, sizeof(host->mac));
-	set(object, "mplex_local_known", &local_known, 1);
-	set(object, "mplex_local_v4_count", &host->local_v4_count, 4);
-	set(object, "mplex_local_v4", host->local_v4, sizeof(host->local_v4));
-	set(object, "mplex_local_v6_count", &host->local_v6_count, 4);
-	set(object, "mplex_local_v6", host->local_v6, sizeof(host->local_v6));
-	set(object, "mplex_key", host->key, sizeof(host->key));
-	set(object, "mplex_mss_v4", &host->mss_v4, 2);
-	set(object, "mplex_mss_v6", &host->mss_v6, 2);
-	set(object, "mplex_window", &host->window, 2);
-	set(object, "mplex_window_scale", &host->window_scale, 1);
-	set(object, "mplex_sack", &sack, 1);
-	set(object, "mplex_timestamps", &timestamps, 1);
-	set(object, "mplex_ecn", &ecn, 1);
-	set(object, "mplex_ttl", &host->ttl, 1);
-	set(object, "mplex_hop_limit", &host->hop_limit, 1);
-	set(object, "mplex_redirect", &redirect, 1);
-	set(object, "mplex_observe", &observe, 1);
+	set(object, "mplex_mac", host->mac, sizeof(host->mac), &err);
+	set(object, "mplex_local_known", &local_known, 1, &err);
+	set(object, "mplex_local_v4_count", &host->local_v4_count, 4, &err);
+	set(object, "mplex_local_v4", host->local_v4, sizeof(host->local_v4), &err);
+	set(object, "mplex_local_v6_count", &host->local_v6_count, 4, &err);
+	set(object, "mplex_local_v6", host->local_v6, sizeof(host->local_v6), &err);
+	set(object, "mplex_key", host->key, sizeof(host->key), &err);
+	set(object, "mplex_mss_v4", &host->mss_v4, 2, &err);
+	set(object, "mplex_mss_v6", &host->mss_v6, 2, &err);
+	set(object, "mplex_window", &host->window, 2, &err);
+	set(object, "mplex_window_scale", &host->window_scale, 1, &err);
+	set(object, "mplex_sack", &sack, 1, &err);
+	set(object, "mplex_timestamps", &timestamps, 1, &err);
+	set(object, "mplex_ecn", &ecn, 1, &err);
+	set(object, "mplex_ttl", &host->ttl, 1, &err);
+	set(object, "mplex_hop_limit", &host->hop_limit, 1, &err);
+	set(object, "mplex_redirect", &redirect, 1, &err);
+	set(object, "mplex_observe", &observe, 1, &err);
+	return err;
 }
 
 /* Lets the value of an array be mapped. */
@@ -135,7 +142,12 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 		fprintf(out, "cannot open the object: %s\n", error);
 		return err;
 	}
-	set_constants(object, host);
+	err = set_constants(object, host);
+	if (err) {
+		fprintf(out, "a constant has another size than in docs/object.md\n");
+		object_close(object);
+		return err;
+	}
 	set_size(object, "pending");
 	set_size(object, "flows");
 	set_mappable(object, "reply_ports");
