@@ -12,8 +12,9 @@ that fits no mutant any more is an error. What changes only comments of the emit
 count: tests/golden shows it.
 
 Kills are remembered in build/mutants/results.json for as long as the function around the mutant
-stays as it is; survivors are tried again. MUTANTS=N is a random choice by SEED, and SECONDS=N ends
-the run when that time is over; the score is of those that were tried. Needs root.
+stays as it is, survivors only for as long as the tests do, too. MUTANTS=N is a random choice by
+SEED, and SECONDS=N ends the run when that time is over; the score is of those that were tried.
+Needs root.
 """
 
 import argparse
@@ -71,6 +72,7 @@ class Result:
     state: str  # killed, stillborn, survived or comment
     by: str = ""
     seconds: float = 0
+    tests: str = ""  # that a survivor met: digest_of_tests()
 
 
 class Killed(Exception):
@@ -155,6 +157,28 @@ def check_stale(equivalences):
     if stale:
         sys.exit("entries of tests/mutants/equivalent that fit nothing any more:\n" +
                  "\n".join(stale))
+
+
+# ---- What judges --------------------------------------------------------------------------------
+
+@functools.cache
+def digest_of_tests(file):
+    """Of all that could tell a mutant of this file from the sound program."""
+    names = [*sorted(ROOT.glob("tests/differential/*.[ch]")),
+             *sorted(ROOT.glob("compiler/interpret*.[ch]")), *sorted(ROOT.glob("rules/*.yaml")),
+             *sorted(ROOT.glob("tests/golden/*.yaml")), *sorted(ROOT.glob("tests/lib/*.py")),
+             *sorted(ROOT.glob("tests/*/conftest.py")), HERE / "mutants.py",
+             *(ROOT / "tests" / "unit" / f"{name}.c" for name in UNIT_TESTS.get(file, [])),
+             *(ROOT / name for name in TESTS.get(file, []))]
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(hashlib.sha256(name.read_bytes()).digest())
+    return digest.hexdigest()[:24]
+
+
+def is_known(result, file):
+    """Whether a mutant need not be tried again."""
+    return result and (result.state != "survived" or result.tests == digest_of_tests(file))
 
 
 # ---- One worker ---------------------------------------------------------------------------------
@@ -281,7 +305,9 @@ def try_program(tree, rules, variant, seed):
     if status:
         text = output.decode(errors="replace")
         raise Killed("load" if "cannot load the object" in text else
-                     "clang" if "clang failed" in text else "differential")
+                     "clang" if "clang failed" in text else
+                     "differential" if "==== FAILED" in text else
+                     f"the end of the test with status {status}")
 
 
 def try_differential(tree, corpus):
@@ -307,13 +333,24 @@ def try_unit_tests(tree, names):
             raise Killed(name)
 
 
+def pytest_fails(tree, name):
+    """Which test of a file does; None: none."""
+    status, output = run(["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-rfE", "--tb=no", "-p",
+                          "no:cacheprovider", name], PATIENCE, cwd=tree.root,
+                         env=os.environ | {"BUILD": "build"})
+    if not status:
+        return None
+    failed = re.search(rf"^(?:FAILED|ERROR) ({re.escape(name)}.*?)(?: - |$)", output.decode(), re.MULTILINE)
+    return failed.group(1) if failed else name
+
+
 def try_pytest(tree, files):
+    """What fails has to fail again: a busy machine must not look like a good test."""
     tree.make("build/mplex-run")
     for name in files:
-        status, _ = run(["/usr/bin/python3", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-                         name], PATIENCE, cwd=tree.root, env=os.environ | {"BUILD": "build"})
-        if status:
-            raise Killed(name)
+        failed = pytest_fails(tree, name)
+        if failed and pytest_fails(tree, failed):
+            raise Killed(failed)
 
 
 def try_mutant(tree, corpus, mutant):
@@ -338,6 +375,8 @@ def try_mutant(tree, corpus, mutant):
     finally:
         tree.put(mutant.file, source)
     result.seconds = time.monotonic() - begin
+    if result.state == "survived":
+        result.tests = digest_of_tests(mutant.file)
     return result
 
 
@@ -417,7 +456,7 @@ def main():
 
     results = load_results(options.fresh)
     waiting = [mutant for mutant in chosen if mutant.key not in explained and
-               results.get(mutant.key, Result("survived")).state == "survived"]
+               not is_known(results.get(mutant.key), mutant.file)]
     print(f"{len(everything)} mutants, {len(chosen)} chosen (seed {options.seed}), "
           f"{len(waiting)} to try", flush=True)
     if waiting:
