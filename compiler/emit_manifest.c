@@ -19,8 +19,8 @@ enum {
 	MANIFEST_FORMAT = 1,
 };
 
-static const char *const ingress_reasons[] = {"no-listener", "mptcp-listener", "backlog", "replay",
-					      "not-taken"};
+static const char *const ingress_reasons[] = {"delivered", "no-listener", "mptcp-listener",
+					      "backlog",   "replay",	  "not-taken"};
 
 /* Of both lists: the message reaches no server. "tag" only where `otherwise` is to refuse. */
 static const char *const refusals[] = {"tag",	   "length",	  "require",	    "malformed",

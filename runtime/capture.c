@@ -106,9 +106,9 @@ static bool has_name(const struct names *names, const char *name)
 	return false;
 }
 
-/* A reason that was asked for is wanted whether it is a refusal or not. */
+/* A reason that was asked for is wanted whether it is a refusal or not. all: others, too. */
 static bool is_wanted(const struct session *session, const struct manifest_listener *listener,
-		      const char *reason)
+		      const char *reason, bool all)
 {
 	const struct options *options = session->options;
 
@@ -116,7 +116,7 @@ static bool is_wanted(const struct session *session, const struct manifest_liste
 		return false;
 	if (options->reasons.count)
 		return has_name(&options->reasons, reason);
-	return options->all || manifest_refuses(&session->pinned.record.manifest, listener, reason);
+	return all || manifest_refuses(&session->pinned.record.manifest, listener, reason);
 }
 
 static int make_outcomes(struct outcomes *outcomes, size_t count)
@@ -179,12 +179,12 @@ static int read_outcomes(struct session *session)
 
 /* The bits of a list of reasons, from the given one on, that are wanted of a listener. */
 static uint64_t wanted_bits(const struct session *session, const struct manifest_listener *listener,
-			    const char **reasons, size_t count, unsigned first)
+			    const char **reasons, size_t count, unsigned first, bool all)
 {
 	uint64_t bits = 0;
 
 	for (size_t i = 0; i < count && i < WANTED_REASONS; i++) {
-		if (is_wanted(session, listener, reasons[i]))
+		if (is_wanted(session, listener, reasons[i], all))
 			bits |= 1ull << (first + i);
 	}
 	return bits;
@@ -194,6 +194,7 @@ static void set_sampling(struct session *session)
 {
 	const struct manifest *manifest = &session->pinned.record.manifest;
 	struct sampling *sampling = &session->sampling;
+	bool all = session->options->all;
 
 	*sampling = (struct sampling){
 		.rate = session->options->rate,
@@ -202,10 +203,12 @@ static void set_sampling(struct session *session)
 	for (size_t i = 0; i < manifest->listener_count && i < WANTED_LISTENERS; i++) {
 		const struct manifest_listener *listener = &manifest->listeners[i];
 
-		sampling->wanted[i] = wanted_bits(session, listener, manifest->reasons,
-						  manifest->reason_count, 0) |
-				      wanted_bits(session, listener, manifest->ingress_reasons,
-						  manifest->ingress_reason_count, WANTED_REASONS);
+		/* XDP has seen all packets: what TC delivers need not be there a second time. */
+		sampling->wanted[i] =
+			wanted_bits(session, listener, manifest->reasons, manifest->reason_count, 0,
+				    all) |
+			wanted_bits(session, listener, manifest->ingress_reasons,
+				    manifest->ingress_reason_count, WANTED_REASONS, false);
 	}
 }
 

@@ -13,7 +13,6 @@
 #include "counters.h"
 #include "error.h"
 #include "layout.h"
-#include "object.h"
 #include "scope.h"
 
 static int find_members(const struct btf *btf, const char *name, const struct bpf_map_info *map,
@@ -29,9 +28,8 @@ static int find_members(const struct btf *btf, const char *name, const struct bp
 	return 0;
 }
 
-/* Reads as many as the map has, at most limit. */
-static int read_map(const struct btf *btf, const char *name, int map, size_t limit,
-		    struct count **out, size_t *read, char *error, size_t n)
+static int read_map(const struct btf *btf, const char *name, int map, struct count **out,
+		    size_t *read, char *error, size_t n)
 {
 	SCOPED(scoped_free) struct count *counts = NULL;
 	SCOPED(scoped_free) char *values = NULL;
@@ -39,7 +37,7 @@ static int read_map(const struct btf *btf, const char *name, int map, size_t lim
 	struct bpf_map_info info = {};
 	uint32_t size = sizeof(info);
 	int cpus = libbpf_num_possible_cpus();
-	size_t stride, count;
+	size_t stride;
 
 	if (cpus < 0)
 		return failed(error, n, -cpus, "cannot tell the number of CPUs: %s",
@@ -52,13 +50,12 @@ static int read_map(const struct btf *btf, const char *name, int map, size_t lim
 			      "the mplex-run that came with the mplexc that made the object");
 	/* The kernel rounds each CPU's value up to eight bytes. */
 	stride = (info.value_size + 7) / 8 * 8;
-	count = info.max_entries < limit ? info.max_entries : limit;
-	counts = calloc(count + 1, sizeof(*counts));
+	counts = calloc(info.max_entries, sizeof(*counts));
 	values = calloc(cpus, stride);
 	if (!counts || !values)
 		return failed(error, n, ENOMEM, "cannot read the counters: out of memory");
 
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < info.max_entries; i++) {
 		if (bpf_map_lookup_elem(map, &i, values))
 			return failed(error, n, errno, "cannot read the counters: %s",
 				      strerror(errno));
@@ -72,36 +69,25 @@ static int read_map(const struct btf *btf, const char *name, int map, size_t lim
 		}
 	}
 	*out = TAKE(counts);
-	*read = count;
+	*read = info.max_entries;
 	return 0;
 }
 
-int counters_read_maps(const struct btf *btf, int xdp, int ingress, const struct manifest *manifest,
-		       struct counters *out, char *error, size_t n)
+int counters_read(const struct btf *btf, int xdp, int ingress, struct counters *out, char *error,
+		  size_t n)
 {
 	SCOPED(counters_free) struct counters counters = {};
-	size_t named = manifest->listener_count * manifest->ingress_reason_count;
 	int err;
 
-	err = read_map(btf, "counters", xdp, SIZE_MAX, &counters.xdp, &counters.xdp_count, error,
-		       n);
-	/* As many as the manifest can name: the map is of one size for all objects. */
+	err = read_map(btf, "counters", xdp, &counters.xdp, &counters.xdp_count, error, n);
 	if (!err && ingress >= 0)
-		err = read_map(btf, "ingress_counters", ingress, named, &counters.ingress,
+		err = read_map(btf, "ingress_counters", ingress, &counters.ingress,
 			       &counters.ingress_count, error, n);
 	if (err)
 		return err;
 	*out = counters;
 	memset(&counters, 0, sizeof(counters));
 	return 0;
-}
-
-int counters_read(const struct object *object, struct counters *out, char *error, size_t n)
-{
-	return counters_read_maps(bpf_object__btf(object->bpf), bpf_map__fd(object->counters),
-				  object->ingress_counters ? bpf_map__fd(object->ingress_counters)
-							   : -1,
-				  &object->manifest, out, error, n);
 }
 
 void counters_free(struct counters *counters)

@@ -6,8 +6,6 @@
 #include <stdint.h>
 
 struct btf;
-struct manifest;
-struct object;
 
 struct count {
 	uint64_t packets, bytes;
@@ -17,19 +15,18 @@ struct count {
 struct counters {
 	struct count *xdp; /* by the indexes of the manifest */
 	size_t xdp_count;
-	struct count *ingress; /* listener number * number of ingress reasons + reason */
+	struct count *ingress; /* listener number * number of ingress reasons + reason; also those
+				  of numbers that only other objects have */
 	size_t ingress_count;
 };
 
 /*
- * Reads the counters of a loaded object. Returns 0, or -errno with a sentence, and then *out is
- * untouched. Free with counters_free.
+ * Reads the counters of an object by its BTF and descriptors of its maps; ingress is -1 where they
+ * are not wanted. Returns 0, or -errno with a sentence, and then *out is untouched. Free with
+ * counters_free.
  */
-int counters_read(const struct object *object, struct counters *out, char *error, size_t n);
-
-/* Likewise, by the BTF of the object and its maps alone; ingress is -1 where there is none. */
-int counters_read_maps(const struct btf *btf, int xdp, int ingress, const struct manifest *manifest,
-		       struct counters *out, char *error, size_t n);
+int counters_read(const struct btf *btf, int xdp, int ingress, struct counters *out, char *error,
+		  size_t n);
 
 void counters_free(struct counters *counters);
 

@@ -99,26 +99,19 @@ static void rows_of(FILE *out, const struct source *source, const char *name, en
 	}
 }
 
-/*
- * A routed packet of tcp is the first segment of a connection. Where a listener serves udp as well
- * the two cannot be told apart.
- */
+/* The hand-over knows of a connection's listener, not of its route. */
 static void connections_of(FILE *out, const struct source *source)
 {
-	size_t next;
-
-	for (size_t i = 0; i < source->count; i = next) {
+	for (size_t i = 0; i < source->count; i++) {
 		const struct row *row = &source->rows[i];
 		const struct manifest_listener *listener = listener_of(source, row);
-		uint64_t value = fold(source, i, PACKETS, &next);
 
-		if (!listener || listener->protocols != MANIFEST_TCP ||
-		    strcmp(row->reason, "routed"))
+		if (!listener || !(listener->protocols & MANIFEST_TCP) ||
+		    strcmp(row->reason, "delivered"))
 			continue;
 		label(out, "mplex_connections_total{", "interface", source->interface);
 		label(out, ",", "listener", row->listener);
-		label(out, ",", "route", row->route && !is_folded(source, row) ? row->route : "");
-		fprintf(out, "} %" PRIu64 "\n", value);
+		fprintf(out, "} %" PRIu64 "\n", row->count.packets);
 	}
 }
 
@@ -150,7 +143,7 @@ void exposition_write(FILE *out, const struct source *sources, size_t count)
 		rows_of(out, &sources[i], "mplex_bytes_total", BYTES);
 
 	family(out, "mplex_connections_total", "counter",
-	       "TCP connections steered by their first message, of listeners that serve no UDP.");
+	       "TCP connections handed to their servers, since mplex was first attached.");
 	for (size_t i = 0; i < count; i++)
 		connections_of(out, &sources[i]);
 }

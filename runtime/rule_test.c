@@ -121,7 +121,8 @@ static uint64_t counted(const struct bench *bench)
 	char error[ERROR_SIZE];
 	uint64_t packets = 0;
 
-	if (counters_read(&bench->object, &counters, error, sizeof(error)))
+	if (counters_read(bpf_object__btf(bench->object.bpf), bpf_map__fd(bench->object.counters),
+			  -1, &counters, error, sizeof(error)))
 		return 0;
 	for (size_t i = 0; i < counters.xdp_count; i++)
 		packets += counters.xdp[i].packets;

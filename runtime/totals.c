@@ -109,7 +109,7 @@ static int read_counters(const struct generation *generation, struct counters *o
 			      generation->path, strerror(-xdp));
 	if (!btf)
 		return failed(error, n, EINVAL, "cannot read the BTF in %s", generation->path);
-	return counters_read_maps(btf, xdp, ingress, &generation->record.manifest, out, error, n);
+	return counters_read(btf, xdp, ingress, out, error, n);
 }
 
 bool totals_there(const struct generation *generation)

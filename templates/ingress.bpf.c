@@ -11,8 +11,9 @@
 #include "icmp.bpf.c"
 #include "judge.bpf.c"
 
-/* part: hand_over_counters (needs: capture_tc, counter, pending, skb) */
+/* part: hand_over_counters (needs: capture_tc, counter, packet, pending, skb) */
 enum hand_over {
+	DELIVERED,
 	NO_LISTENER,
 	MPTCP_LISTENER,
 	BACKLOG,
@@ -28,15 +29,15 @@ struct {
 	__type(value, struct counter);
 } ingress_counters SEC(".maps");
 
-static __always_inline void count_hand_over(struct __sk_buff *skb, const struct pending *known,
-					    enum hand_over outcome)
+static __always_inline void count_hand_over(struct __sk_buff *skb, const struct packet *packet,
+					    const struct pending *known, enum hand_over outcome)
 {
 	__u32 index = known->listener * HAND_OVERS + outcome;
 	struct counter *counter = bpf_map_lookup_elem(&ingress_counters, &index);
 
 	if (counter) {
 		counter->packets++;
-		counter->bytes += skb->len;
+		counter->bytes += packet->ip_length;
 	}
 	if (capture.until)
 		capture_tc(skb, known->listener, outcome, index);
@@ -155,9 +156,11 @@ static __always_inline bool is_fresh(const struct pending *known)
  * since, the first one got through. Of an SO_REUSEPORT group the kernel chooses the member only
  * later, so there is no queue to ask. The first one's socket may still be in the making, so a copy
  * right behind it must not cause a RST.
+ *
+ * A connection counts as delivered once, however often its segment had to be given.
  */
-static __always_inline int give(struct __sk_buff *skb, struct pending *known,
-				struct bpf_sock *listener)
+static __always_inline int give(struct __sk_buff *skb, const struct packet *packet,
+				struct pending *known, struct bpf_sock *listener)
 {
 	struct bpf_tcp_req_attrs attrs = {
 		.rcv_tsval = known->tsval,
@@ -175,29 +178,31 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	bool group, dropped_nothing;
 
 	if (listener->state != TCP_LISTEN) {
-		count_hand_over(skb, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, NO_LISTENER);
 		return TC_ACT_UNSPEC;
 	}
 	tcp = bpf_skc_to_tcp_sock(listener);
 	if (!tcp) {
-		count_hand_over(skb, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, NO_LISTENER);
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
 	group = sk->sk_reuseport_cb;
 	dropped_nothing = !group && known->drops == sk->sk_drops.counter;
 	if (known->kept || (known->delivered && (dropped_nothing || is_fresh(known)))) {
-		count_hand_over(skb, known, REPLAY);
+		count_hand_over(skb, packet, known, REPLAY);
 		return is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (!group && sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
-		count_hand_over(skb, known, BACKLOG);
+		count_hand_over(skb, packet, known, BACKLOG);
 		return TC_ACT_SHOT;
 	}
 	if (bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs))) {
-		count_hand_over(skb, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
+		count_hand_over(skb, packet, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
 		return TC_ACT_UNSPEC;
 	}
+	if (!known->delivered)
+		count_hand_over(skb, packet, known, DELIVERED);
 	known->delivered = true;
 	known->bound_at = bpf_ktime_get_ns();
 	known->drops = sk->sk_drops.counter;
@@ -247,10 +252,10 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
 	if (!listener) {
-		count_hand_over(skb, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, NO_LISTENER);
 		return TC_ACT_UNSPEC;
 	}
-	action = give(skb, known, listener);
+	action = give(skb, packet, known, listener);
 	bpf_sk_release(listener);
 	return action;
 }

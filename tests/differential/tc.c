@@ -339,7 +339,7 @@ static int count_all(const struct program *program, uint32_t listener, struct ta
 	return err;
 }
 
-static void compare_counts(const struct program *program, const struct trial *trial,
+static void compare_counts(const struct program *program, const struct packet *packet,
 			   const struct prediction *prediction, const struct tally *before,
 			   const struct tally *after, size_t reasons, struct difference *difference)
 {
@@ -348,7 +348,7 @@ static void compare_counts(const struct program *program, const struct trial *tr
 		bool counted = prediction->reason && !strcmp(prediction->reason, reason);
 
 		if (after[i].packets - before[i].packets == counted &&
-		    after[i].bytes - before[i].bytes == (counted ? trial->length : 0))
+		    after[i].bytes - before[i].bytes == (counted ? packet->end - packet->ip : 0))
 			continue;
 		snprintf(difference->text, sizeof(difference->text),
 			 "%s: expected %d packets counted, got %lu of %lu bytes", reason, counted,
@@ -399,7 +399,7 @@ int tc_check_hand_over(struct program *program, struct hand_over *hand_over,
 						     : NULL;
 	compare(trial, prediction.action, difference);
 	if (!difference->text[0])
-		compare_counts(program, trial, &prediction, before, after, reasons, difference);
+		compare_counts(program, &packet, &prediction, before, after, reasons, difference);
 	if (!difference->text[0])
 		compare_memory(program, hand_over, difference);
 	return 0;

@@ -4,8 +4,8 @@
  * flows in both directions, and the hand-over of a connection's first segment.
  *
  * A kernel only takes a connection from a packet that arrived, which one of BPF_PROG_TEST_RUN did
- * not. So the hand-over is followed up to there: what would be taken is counted as not-taken. The
- * network tests see the rest.
+ * not. So the hand-over is followed up to there: what would be delivered is counted as not-taken.
+ * The network tests see the rest.
  */
 #ifndef MPLEX_TESTS_TC_H
 #define MPLEX_TESTS_TC_H

@@ -2117,6 +2117,7 @@ __noinline int capture_tc(struct __sk_buff *skb, __u32 listener, __u32 outcome, 
 }
 
 enum hand_over {
+	DELIVERED,
 	NO_LISTENER,
 	MPTCP_LISTENER,
 	BACKLOG,
@@ -2132,15 +2133,15 @@ struct {
 	__type(value, struct counter);
 } ingress_counters SEC(".maps");
 
-static __always_inline void count_hand_over(struct __sk_buff *skb, const struct pending *known,
-					    enum hand_over outcome)
+static __always_inline void count_hand_over(struct __sk_buff *skb, const struct packet *packet,
+					    const struct pending *known, enum hand_over outcome)
 {
 	__u32 index = known->listener * HAND_OVERS + outcome;
 	struct counter *counter = bpf_map_lookup_elem(&ingress_counters, &index);
 
 	if (counter) {
 		counter->packets++;
-		counter->bytes += skb->len;
+		counter->bytes += packet->ip_length;
 	}
 	if (capture.until)
 		capture_tc(skb, known->listener, outcome, index);
@@ -2226,9 +2227,11 @@ static __always_inline bool is_fresh(const struct pending *known)
  * since, the first one got through. Of an SO_REUSEPORT group the kernel chooses the member only
  * later, so there is no queue to ask. The first one's socket may still be in the making, so a copy
  * right behind it must not cause a RST.
+ *
+ * A connection counts as delivered once, however often its segment had to be given.
  */
-static __always_inline int give(struct __sk_buff *skb, struct pending *known,
-				struct bpf_sock *listener)
+static __always_inline int give(struct __sk_buff *skb, const struct packet *packet,
+				struct pending *known, struct bpf_sock *listener)
 {
 	struct bpf_tcp_req_attrs attrs = {
 		.rcv_tsval = known->tsval,
@@ -2246,29 +2249,31 @@ static __always_inline int give(struct __sk_buff *skb, struct pending *known,
 	bool group, dropped_nothing;
 
 	if (listener->state != TCP_LISTEN) {
-		count_hand_over(skb, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, NO_LISTENER);
 		return TC_ACT_UNSPEC;
 	}
 	tcp = bpf_skc_to_tcp_sock(listener);
 	if (!tcp) {
-		count_hand_over(skb, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, NO_LISTENER);
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
 	group = sk->sk_reuseport_cb;
 	dropped_nothing = !group && known->drops == sk->sk_drops.counter;
 	if (known->kept || (known->delivered && (dropped_nothing || is_fresh(known)))) {
-		count_hand_over(skb, known, REPLAY);
+		count_hand_over(skb, packet, known, REPLAY);
 		return is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	}
 	if (!group && sk->sk_ack_backlog > sk->sk_max_ack_backlog) {
-		count_hand_over(skb, known, BACKLOG);
+		count_hand_over(skb, packet, known, BACKLOG);
 		return TC_ACT_SHOT;
 	}
 	if (bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs))) {
-		count_hand_over(skb, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
+		count_hand_over(skb, packet, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
 		return TC_ACT_UNSPEC;
 	}
+	if (!known->delivered)
+		count_hand_over(skb, packet, known, DELIVERED);
 	known->delivered = true;
 	known->bound_at = bpf_ktime_get_ns();
 	known->drops = sk->sk_drops.counter;
@@ -2318,10 +2323,10 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
 	if (!listener) {
-		count_hand_over(skb, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, NO_LISTENER);
 		return TC_ACT_UNSPEC;
 	}
-	action = give(skb, known, listener);
+	action = give(skb, packet, known, listener);
 	bpf_sk_release(listener);
 	return action;
 }
@@ -2387,7 +2392,7 @@ const char mplex_manifest[] SEC(".mplex") =
 	"\"rules\":{\"file\":\"binary.yaml\",\"sha256\":\"e0e7f5b8ea813eca56222dd25e681d8e7e33b11e47ad115d9a58593c82264131\"},\n"
 	"\"needs\":{\"kfuncs\":[\"bpf_sk_assign_tcp_reqsk\"],\"sysctls\":{\"net.ipv4.tcp_syncookies\":{\"min\":1}}},\n"
 	"\"reasons\":[\"routed\",\"tag\",\"length\",\"require\",\"malformed\",\"fragment\",\"established\",\"syn\",\"handshake\",\"keepalive\",\"close\",\"pending\",\"late\",\"time-wait\",\"stray\",\"no-way-back\",\"no-key\"],\n"
-	"\"ingress_reasons\":[\"no-listener\",\"mptcp-listener\",\"backlog\",\"replay\",\"not-taken\"],\n"
+	"\"ingress_reasons\":[\"delivered\",\"no-listener\",\"mptcp-listener\",\"backlog\",\"replay\",\"not-taken\"],\n"
 	"\"refusals\":[\"tag\",\"length\",\"require\",\"malformed\",\"fragment\",\"late\",\"stray\",\"no-way-back\",\"no-key\",\"no-listener\",\"mptcp-listener\",\"backlog\",\"replay\",\"not-taken\"],\n"
 	"\"listeners\":[\n"
 	"{\"name\":\"frames\",\"protocols\":[\"tcp\",\"udp\"],\"port\":6000,\"addresses\":[],\"replies\":\"stateless\",\"otherwise\":\"route\",\"counters\":0,\"ports\":[6001,6002,6009],\"routes\":[\n"

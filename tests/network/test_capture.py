@@ -2,6 +2,7 @@
 """mplex-run capture: refused packets as they came, with their reason, in a file that others read."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from lib.clients import message
 from lib.frames import CraftedTcp, Wire, datagram
 from lib.mplex import MPLEX_RUN, attach, checked, compile_rules
 from lib.netns import Network, stop
+from lib.servers import TcpServer
 from lib.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("tcp_kernel")
@@ -45,6 +47,9 @@ RULES = """
         otherwise: pass
         routes: {"abc": 5201}
 """
+
+
+served_ports = itertools.count(41000)  # the kernel keeps a crafted client's connection
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +204,30 @@ def test_all_as_they_came(start, wire, version):
     wire.send(sent)
     capture.end()
     assert capture.seen() == [(bytes(sent), "listener=feed reason=routed route=601 port=5002")]
+
+
+def test_all_has_each_packet_once(network, start, wire):
+    """The first segment of a connection is counted in XDP and again when it is delivered."""
+    capture = start("--all", "--count", "4")
+    with TcpServer(network.server, 4, 5001):
+        client = CraftedTcp(wire, 4, source_port=next(served_ports))
+        client.open()
+        client.send("PA", message("600"))
+        client.send("A")
+        capture.end()
+    assert sorted(capture.comments()) == [
+        f"listener=feed reason={reason}"
+        for reason in ("established", "handshake", "routed route=600 port=5001", "syn")]
+
+
+def test_what_is_delivered(network, start, wire, version):
+    capture = start("--reason", "delivered", "--count", "1")
+    with TcpServer(network.server, version, 5001):
+        client = CraftedTcp(wire, version, source_port=next(served_ports))
+        client.open()
+        sent = client.send("PA", message("600"))
+        capture.end()
+    assert capture.seen() == [(bytes(sent), "listener=feed reason=delivered")]
 
 
 def test_a_segment_that_is_answered_by_a_reset(start, wire):

@@ -105,16 +105,21 @@ def test_counters(own_network):
     assert not [name for name, _ in found if name == "mplex_connections_total"]
 
 
-@pytest.mark.parametrize("protocols, counted", [(["tcp"], True), (["tcp", "udp"], False)])
-def test_connections(own_network, protocols, counted):
-    """The object counts datagrams; the manifest says that they are first segments."""
+@pytest.mark.parametrize("protocols, reason, counted", [
+    (["tcp"], "delivered", True), (["tcp", "udp"], "delivered", True),
+    (["udp"], "delivered", False),  # a reason that its listener cannot have
+    (["tcp"], "no-listener", False)])  # the object is an older one's, without `delivered`
+def test_connections(own_network, protocols, reason, counted):
+    """The object counts datagrams; the manifest says that they were handed over."""
     server = own_network.server
-    with Mplex(server, objects.build(objects.manifest({"protocols": protocols}))) as running:
+    reasons = [reason, "mptcp-listener"]
+    with Mplex(server, objects.build(objects.manifest({"protocols": protocols},
+                                                      ingress_reasons=reasons))) as running:
         send(own_network, 2)
-        assert wait_until(lambda: running.counters()["feed", "routed"] == 2)
+        assert wait_until(lambda: running.counters()["feed", reason] == 2)
         found = metrics(server)
     if counted:
-        assert value(found, "mplex_connections_total", listener="feed", route="") == 2
+        assert value(found, "mplex_connections_total", listener="feed") == 2
     else:
         assert not [name for name, _ in found if name == "mplex_connections_total"]
 
