@@ -166,6 +166,20 @@ static json_t *make_base(const struct counters *raw)
 	return base;
 }
 
+/* Adds what another generation counted in the same map to what is not this one's own. */
+static void add_to_base(json_t *base, const struct counters *raw)
+{
+	for (size_t i = 0; i < raw->ingress_count; i++) {
+		struct count sum = raw->ingress[i];
+
+		add(&sum, get_count(json_array_get(base, i)));
+		if (i < json_array_size(base))
+			json_array_set_new(base, i, make_count(sum));
+		else
+			json_array_append_new(base, make_count(sum));
+	}
+}
+
 /*
  * The totals of a generation whose document is there, or that was the first. *base, if wanted, is
  * what its ingress counters had at the same moment.
@@ -284,26 +298,31 @@ static bool has_absorbed(const json_t *document, uint32_t id)
 int totals_absorb(const struct generation *generation, const struct generation *gone, char *error,
 		  size_t n)
 {
-	SCOPED(scoped_json) json_t *document = NULL;
+	SCOPED(scoped_json) json_t *document = NULL, *its_document = NULL;
 	SCOPED(counters_free) struct counters raw = {};
 	SCOPED(scoped_free) struct row *rows = NULL;
+	bool shared = share_ingress(generation, gone);
 	size_t count;
 	int err = read_document(generation, &document, error, n);
 
 	if (!err && has_absorbed(document, gone->id))
 		return 0;
 	if (!err)
+		err = read_document(gone, &its_document, error, n);
+	if (!err)
 		err = read_counters(gone, &raw, error, n);
 	if (err)
 		return err;
-	/* What both count in one map is still counted there. */
-	if (share_ingress(generation, gone))
+	/* Without its document it ran for an instant, if at all: what is its own is not known. */
+	if (shared && !its_document)
 		memset(raw.ingress, 0, raw.ingress_count * sizeof(*raw.ingress));
-	err = own_rows(gone, &raw, NULL, &rows, &count, error, n);
+	err = own_rows(gone, &raw, json_object_get(its_document, "base"), &rows, &count, error, n);
 	if (err)
 		return err;
 	if (!document)
 		document = json_pack("{s:{}, s:[], s:[]}", "rows", "base", "absorbed");
+	if (shared)
+		add_to_base(json_object_get(document, "base"), &raw);
 	add_to_document(json_object_get(document, "rows"), rows, count);
 	json_array_append_new(json_object_get(document, "absorbed"), json_integer(gone->id));
 	return write_document(generation, document, error, n);

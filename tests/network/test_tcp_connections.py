@@ -138,17 +138,41 @@ def rules(*names):
                          "".join(RULE.format(name=name, port=PORTS[name]) for name in names))
 
 
-def test_over_replacements():
-    """By the names of the listeners, whatever their place in the rule file."""
-    expected = {}
+@pytest.fixture
+def replaced():
+    """A network with its server, in which tests replace the rules."""
     with Network() as network, pins.detached(network.server), TcpServer(network.server, 4, 5001):
-        for names in [("one", "two", "three"), ("three", "one", "two"), ("two",),
-                      ("one", "three", "two")]:
-            pins.pin(network.server, rules(*names))
-            expected = {name: expected.get(name, 0) for name in names}
-            assert connections(network) == expected
-            for number, name in enumerate(names, start=1):
-                for _ in range(number):
-                    assert ask(network.client, 4, PORTS[name], message("600")) == 5001
-                expected[name] += number
-            assert connections(network) == expected
+        yield network
+
+
+def come(network, names, expected):
+    """Clients of each listener, of no two the same number."""
+    for number, name in enumerate(names, start=1):
+        for _ in range(number):
+            assert ask(network.client, 4, PORTS[name], message("600")) == 5001
+        expected[name] += number
+
+
+def test_over_replacements(replaced):
+    """By the names of the listeners; a listener's number changes with those that come and go."""
+    expected = {}
+    for names in [("one", "three", "two"), ("three", "two"), ("two",), ("one", "three", "two")]:
+        pins.pin(replaced.server, rules(*names))
+        expected = {name: expected.get(name, 0) for name in names}
+        assert connections(replaced) == expected
+        come(replaced, names, expected)
+        assert connections(replaced) == expected
+
+
+def test_not_confirmed(replaced):
+    """What the rules counted that were taken back goes by name as well."""
+    expected = {"one": 0, "two": 0, "three": 0}
+    pins.pin(replaced.server, rules("one", "three", "two"))
+    come(replaced, ["two"], expected)
+    pins.pin(replaced.server, rules("three", "two"), "--confirm", "5")
+    come(replaced, ["three", "two"], expected)
+    path = pins.place(replaced.server)
+    assert pins.soon(lambda: len(pins.generations(path)) == 1, timeout=60)
+    assert connections(replaced) == expected
+    come(replaced, ["one", "three", "two"], expected)
+    assert connections(replaced) == expected
