@@ -150,7 +150,12 @@ def soon(condition, timeout=20):
     return wait_until(holds, timeout)
 
 
+def listed(kind):
+    """All of a kind in the kernel. bpftool fails where one just comes or goes, of whoever."""
+    shown, = soon(lambda: [bpftool(kind, "show")])
+    return shown
+
+
 def kernel_objects():
     """The ids of all links, programs and maps in the kernel, of whoever."""
-    return {(kind, one["id"]) for kind in ("link", "prog", "map")
-            for one in bpftool(kind, "show")}
+    return {(kind, one["id"]) for kind in ("link", "prog", "map") for one in listed(kind)}
