@@ -559,7 +559,7 @@ static void write_hash(const struct emitter *e, const struct stage *stage)
 
 /* What the row's tag and the packet's have to do with each other, word by word. */
 static void write_row_terms(const struct emitter *e, const struct stage *stage,
-			    const char *operator, const char * separator)
+			    const char *relation, const char *separator)
 {
 	bool split = dispatch_is_split(e->dispatch, stage);
 	unsigned words = key_words(stage), at = 0;
@@ -572,7 +572,7 @@ static void write_row_terms(const struct emitter *e, const struct stage *stage,
 			e->table);
 		if (words > 1)
 			fprintf(e->out, "[%u]", at);
-		fputs(operator, e->out);
+		fputs(relation, e->out);
 		write_word_name(e, key_name(e, stage), word);
 		at++;
 	}

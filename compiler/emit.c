@@ -277,6 +277,19 @@ static void write_parse(struct emission *e)
 	fputs("\treturn false;\n}\n", e->out);
 }
 
+static void write_parse_rest(struct emission *e)
+{
+	by_family(e, (struct by_family){
+			     .type = "void",
+			     .name = "parse_rest",
+			     .parameters = "struct packet *packet",
+			     .arguments = "packet",
+			     .ipv4 = PART_parse_rest_ipv4,
+			     .ipv6 = PART_parse_rest_ipv6,
+			     .is_void = true,
+		     });
+}
+
 /* The context's type is only known to the program: XDP's or TC's. */
 static void write_extensions(struct emission *e)
 {
@@ -462,6 +475,7 @@ static void write_receive(struct emission *e)
 static void write_mplex_xdp(struct emission *e)
 {
 	need(e, PART_parse);
+	need(e, PART_parse_rest);
 	need(e, PART_find_listener);
 	need(e, PART_receive);
 	need(e, PART_count);
@@ -475,6 +489,7 @@ static void write_mplex_xdp(struct emission *e)
 	      "\tstruct verdict verdict = {};\n"
 	      "\tint action;\n\n"
 	      "\tif (!parse(&packet) || !find_listener(&packet))\n\t\treturn XDP_PASS;\n"
+	      "\tparse_rest(&packet);\n"
 	      "\taction = receive(&packet, &verdict);\n"
 	      "\tcount(&packet, &verdict);\n"
 	      "\treturn action;\n}\n",
@@ -561,6 +576,7 @@ static void (*const writers[PARTS])(struct emission *) = {
 	[PART_mss] = write_mss,
 	[PART_next_hop] = write_next_hop,
 	[PART_parse] = write_parse,
+	[PART_parse_rest] = write_parse_rest,
 	[PART_quote] = write_quote,
 	[PART_reasons] = write_reasons,
 	[PART_recent_flow] = write_recent_flow,

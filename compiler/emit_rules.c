@@ -246,10 +246,10 @@ static void emit_the_listener(const struct plan *plan, FILE *out)
 
 	fprintf(out,
 		"\tpacket->listener = %s_LISTENER;\n"
-		"\treturn packet->dport == bpf_htons(%s_PORT) && %s(packet) &&\n\t       ",
-		c.name, c.name, interface_check(plan));
+		"\treturn packet->dport == bpf_htons(%s_PORT) &&\n\t       ",
+		c.name, c.name);
 	emit_listener_condition(listener, "\t       ", out);
-	fputs(";\n", out);
+	fprintf(out, " &&\n\t       %s(packet);\n", interface_check(plan));
 }
 
 void emit_find_listener(const struct plan *plan, FILE *out)

@@ -144,7 +144,7 @@ static __always_inline bool answer_tcp_ipv6(struct packet *packet,
 			 address_sum_ipv6(tuple));
 }
 
-/* part: next_hop_ipv4 (needs: fib, packet, connection, answer) */
+/* part: next_hop_ipv4 (needs: fib, is_tagged, packet, connection, answer) */
 /*
  * The Ethernet address to answer to: the route's next hop, or the sender where the host knows no
  * better (no neighbour entry; a host that does not forward has no FIB for us; a VLAN's route is not
@@ -163,7 +163,7 @@ static __always_inline bool next_hop_ipv4(const struct packet *packet,
 		.dst[0] = connection->tuple.ipv4.saddr,
 	};
 
-	if (packet->tagged)
+	if (is_tagged(packet))
 		return true;
 	switch (bpf_fib_lookup(xdp, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -178,7 +178,7 @@ static __always_inline bool next_hop_ipv4(const struct packet *packet,
 	}
 }
 
-/* part: next_hop_ipv6 (needs: fib, packet, connection, answer) */
+/* part: next_hop_ipv6 (needs: fib, is_tagged, packet, connection, answer) */
 /* As for IPv4. A link-local client is its own next hop. */
 static __always_inline bool next_hop_ipv6(const struct packet *packet,
 					  const struct connection *connection,
@@ -193,7 +193,7 @@ static __always_inline bool next_hop_ipv6(const struct packet *packet,
 
 	__builtin_memcpy(fib.src, connection->tuple.ipv6.daddr, sizeof(fib.src));
 	__builtin_memcpy(fib.dst, connection->tuple.ipv6.saddr, sizeof(fib.dst));
-	if (packet->tagged || (fib.dst[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
+	if (is_tagged(packet) || (fib.dst[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
 		return true;
 	switch (bpf_fib_lookup(xdp, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:

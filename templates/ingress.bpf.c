@@ -98,7 +98,7 @@ static __always_inline bool checksum_holds(struct __sk_buff *skb, const struct p
 	return !walk.left && !checksum_fold(pseudo + walk.sum);
 }
 
-/* part: hand_over (needs: bound_ports, checksum_holds, from_client, hand_over_counters, listener_tuple, packet, pending, port_index, skb, sock, tcp_header, tuple_size) */
+/* part: hand_over (needs: bound_ports, checksum_holds, from_client, hand_over_counters, listener_tuple, packet, parse_rest, pending, port_index, skb, sock, tcp_header, tuple_size) */
 /* The kernel's, since 6.8: net/core/filter.c. */
 struct bpf_tcp_req_attrs {
 	__u32 rcv_tsval;
@@ -247,6 +247,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 		return !known->delivered && is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	if (known->kept && has_socket(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
+	parse_rest(packet);
 	if (!checksum_holds(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
 	listener_tuple(packet, known->port, &tuple);

@@ -23,7 +23,6 @@ struct packet {
 	__be16 dport;
 	__u8 version; /* of IP: 4 or 6 */
 	__u8 protocol;
-	bool tagged;   /* carries a VLAN tag */
 	bool fragment; /* the first of several */
 	bool tc;       /* context is a struct __sk_buff, not a struct xdp_md */
 };
@@ -44,11 +43,17 @@ static __always_inline bool parse_ethernet(struct packet *packet, __be16 *type)
 		if ((void *)(vlan + 1) > packet->data_end)
 			return false;
 		*type = vlan->h_vlan_encapsulated_proto;
-		packet->tagged = true;
 		vlan++;
 	}
 	packet->ip = vlan;
 	return true;
+}
+
+/* part: is_tagged (needs: packet) */
+/* Whether a packet carries a VLAN tag. */
+static __always_inline bool is_tagged(const struct packet *packet)
+{
+	return packet->ip - packet->data > (long)sizeof(struct ethhdr);
 }
 
 /* part: parse_ports (needs: packet) */
@@ -101,10 +106,18 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 		return false;
 	packet->version = 4;
 	packet->protocol = ip->protocol;
-	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
-	packet->ip_length = bpf_ntohs(ip->tot_len);
 	packet->transport = (void *)ip + (ip->version_ihl & 0xf) * 4;
 	return parse_ports(packet);
+}
+
+/* part: parse_rest_ipv4 (needs: packet, ipv4_header) */
+/* What does not tell whose packet it is, and so is read only once it is known to be ours. */
+static __always_inline void parse_rest_ipv4(struct packet *packet)
+{
+	const struct iphdr *ip = packet->ip;
+
+	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
+	packet->ip_length = bpf_ntohs(ip->tot_len);
 }
 
 /* part: skip_extensions (needs: kernel, ipv6_header) */
@@ -177,7 +190,6 @@ static __always_inline bool parse_ipv6(struct packet *packet)
 		return false;
 	packet->version = 6;
 	packet->protocol = ip->nexthdr;
-	packet->ip_length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	packet->transport = ip + 1;
 	if (is_extension(ip->nexthdr)) {
 		transport = extensions(packet, (void *)(ip + 1) - packet->data, ip->nexthdr);
@@ -188,6 +200,15 @@ static __always_inline bool parse_ipv6(struct packet *packet)
 		packet->fragment = transport & TRANSPORT_FRAGMENT;
 	}
 	return parse_ports(packet);
+}
+
+/* part: parse_rest_ipv6 (needs: packet, ipv6_header) */
+/* What does not tell whose packet it is, and so is read only once it is known to be ours. */
+static __always_inline void parse_rest_ipv6(struct packet *packet)
+{
+	const struct ipv6hdr *ip = packet->ip;
+
+	packet->ip_length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 }
 
 /* part: extensions_xdp (needs: skip_extensions) */

@@ -41,6 +41,8 @@ __u32 extensions(const struct packet *packet, __u64 offset, __u32 protocol);
 /* Either family's, by the packet's version of IP. */
 /* written: parse */
 bool parse(struct packet *packet);
+/* written: parse_rest */
+void parse_rest(struct packet *packet);
 /* written: from_client */
 void from_client(const struct packet *packet, __be16 server_port, struct bpf_sock_tuple *tuple);
 /* written: from_server */

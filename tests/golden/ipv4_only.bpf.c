@@ -109,7 +109,6 @@ struct packet {
 	__be16 dport;
 	__u8 version; /* of IP: 4 or 6 */
 	__u8 protocol;
-	bool tagged;   /* carries a VLAN tag */
 	bool fragment; /* the first of several */
 	bool tc;       /* context is a struct __sk_buff, not a struct xdp_md */
 };
@@ -129,7 +128,6 @@ static __always_inline bool parse_ethernet(struct packet *packet, __be16 *type)
 		if ((void *)(vlan + 1) > packet->data_end)
 			return false;
 		*type = vlan->h_vlan_encapsulated_proto;
-		packet->tagged = true;
 		vlan++;
 	}
 	packet->ip = vlan;
@@ -179,8 +177,6 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 		return false;
 	packet->version = 4;
 	packet->protocol = ip->protocol;
-	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
-	packet->ip_length = bpf_ntohs(ip->tot_len);
 	packet->transport = (void *)ip + (ip->version_ihl & 0xf) * 4;
 	return parse_ports(packet);
 }
@@ -195,6 +191,20 @@ static __always_inline bool parse(struct packet *packet)
 	if (type == bpf_htons(ETH_P_IP))
 		return parse_ipv4(packet);
 	return false;
+}
+
+/* What does not tell whose packet it is, and so is read only once it is known to be ours. */
+static __always_inline void parse_rest_ipv4(struct packet *packet)
+{
+	const struct iphdr *ip = packet->ip;
+
+	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
+	packet->ip_length = bpf_ntohs(ip->tot_len);
+}
+
+static __always_inline void parse_rest(struct packet *packet)
+{
+	parse_rest_ipv4(packet);
 }
 
 const volatile __u16 mplex_mac[3]; /* the interface's Ethernet address; 0: not compared */
@@ -235,9 +245,10 @@ static __always_inline bool is_to_alone(const struct packet *packet)
 static __always_inline bool find_listener(struct packet *packet)
 {
 	packet->listener = ALONE_LISTENER;
-	return packet->dport == bpf_htons(ALONE_PORT) && is_to_interface(packet) &&
+	return packet->dport == bpf_htons(ALONE_PORT) &&
 	       packet->protocol == IPPROTO_UDP &&
-	       is_to_alone(packet);
+	       is_to_alone(packet) &&
+	       is_to_interface(packet);
 }
 
 struct udphdr {
@@ -522,6 +533,7 @@ int mplex_xdp(struct xdp_md *xdp)
 
 	if (!parse(&packet) || !find_listener(&packet))
 		return XDP_PASS;
+	parse_rest(&packet);
 	action = receive(&packet, &verdict);
 	count(&packet, &verdict);
 	return action;

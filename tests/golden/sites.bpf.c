@@ -129,7 +129,6 @@ struct packet {
 	__be16 dport;
 	__u8 version; /* of IP: 4 or 6 */
 	__u8 protocol;
-	bool tagged;   /* carries a VLAN tag */
 	bool fragment; /* the first of several */
 	bool tc;       /* context is a struct __sk_buff, not a struct xdp_md */
 };
@@ -149,7 +148,6 @@ static __always_inline bool parse_ethernet(struct packet *packet, __be16 *type)
 		if ((void *)(vlan + 1) > packet->data_end)
 			return false;
 		*type = vlan->h_vlan_encapsulated_proto;
-		packet->tagged = true;
 		vlan++;
 	}
 	packet->ip = vlan;
@@ -199,8 +197,6 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 		return false;
 	packet->version = 4;
 	packet->protocol = ip->protocol;
-	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
-	packet->ip_length = bpf_ntohs(ip->tot_len);
 	packet->transport = (void *)ip + (ip->version_ihl & 0xf) * 4;
 	return parse_ports(packet);
 }
@@ -350,7 +346,6 @@ static __always_inline bool parse_ipv6(struct packet *packet)
 		return false;
 	packet->version = 6;
 	packet->protocol = ip->nexthdr;
-	packet->ip_length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	packet->transport = ip + 1;
 	if (is_extension(ip->nexthdr)) {
 		transport = extensions(packet, (void *)(ip + 1) - packet->data, ip->nexthdr);
@@ -375,6 +370,31 @@ static __always_inline bool parse(struct packet *packet)
 	if (type == bpf_htons(ETH_P_IPV6))
 		return parse_ipv6(packet);
 	return false;
+}
+
+/* What does not tell whose packet it is, and so is read only once it is known to be ours. */
+static __always_inline void parse_rest_ipv4(struct packet *packet)
+{
+	const struct iphdr *ip = packet->ip;
+
+	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
+	packet->ip_length = bpf_ntohs(ip->tot_len);
+}
+
+/* What does not tell whose packet it is, and so is read only once it is known to be ours. */
+static __always_inline void parse_rest_ipv6(struct packet *packet)
+{
+	const struct ipv6hdr *ip = packet->ip;
+
+	packet->ip_length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+}
+
+static __always_inline void parse_rest(struct packet *packet)
+{
+	if (packet->version == 4)
+		parse_rest_ipv4(packet);
+	else
+		parse_rest_ipv6(packet);
 }
 
 const volatile __u16 mplex_mac[3]; /* the interface's Ethernet address; 0: not compared */
@@ -1364,6 +1384,12 @@ enum {
 	BPF_FIB_LKUP_RET_NO_NEIGH = 7,
 };
 
+/* Whether a packet carries a VLAN tag. */
+static __always_inline bool is_tagged(const struct packet *packet)
+{
+	return packet->ip - packet->data > (long)sizeof(struct ethhdr);
+}
+
 /*
  * The Ethernet address to answer to: the route's next hop, or the sender where the host knows no
  * better (no neighbour entry; a host that does not forward has no FIB for us; a VLAN's route is not
@@ -1382,7 +1408,7 @@ static __always_inline bool next_hop_ipv4(const struct packet *packet,
 		.dst[0] = connection->tuple.ipv4.saddr,
 	};
 
-	if (packet->tagged)
+	if (is_tagged(packet))
 		return true;
 	switch (bpf_fib_lookup(xdp, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -1411,7 +1437,7 @@ static __always_inline bool next_hop_ipv6(const struct packet *packet,
 
 	__builtin_memcpy(fib.src, connection->tuple.ipv6.daddr, sizeof(fib.src));
 	__builtin_memcpy(fib.dst, connection->tuple.ipv6.saddr, sizeof(fib.dst));
-	if (packet->tagged || (fib.dst[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
+	if (is_tagged(packet) || (fib.dst[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000))
 		return true;
 	switch (bpf_fib_lookup(xdp, &fib, sizeof(fib), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -2263,6 +2289,7 @@ int mplex_xdp(struct xdp_md *xdp)
 
 	if (!parse(&packet) || !find_listener(&packet))
 		return XDP_PASS;
+	parse_rest(&packet);
 	action = receive(&packet, &verdict);
 	count(&packet, &verdict);
 	return action;
@@ -2556,6 +2583,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 		return !known->delivered && is_fresh(known) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 	if (known->kept && has_socket(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
+	parse_rest(packet);
 	if (!checksum_holds(skb, packet, &tuple))
 		return TC_ACT_UNSPEC;
 	listener_tuple(packet, known->port, &tuple);

@@ -109,7 +109,6 @@ struct packet {
 	__be16 dport;
 	__u8 version; /* of IP: 4 or 6 */
 	__u8 protocol;
-	bool tagged;   /* carries a VLAN tag */
 	bool fragment; /* the first of several */
 	bool tc;       /* context is a struct __sk_buff, not a struct xdp_md */
 };
@@ -129,7 +128,6 @@ static __always_inline bool parse_ethernet(struct packet *packet, __be16 *type)
 		if ((void *)(vlan + 1) > packet->data_end)
 			return false;
 		*type = vlan->h_vlan_encapsulated_proto;
-		packet->tagged = true;
 		vlan++;
 	}
 	packet->ip = vlan;
@@ -179,8 +177,6 @@ static __always_inline bool parse_ipv4(struct packet *packet)
 		return false;
 	packet->version = 4;
 	packet->protocol = ip->protocol;
-	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
-	packet->ip_length = bpf_ntohs(ip->tot_len);
 	packet->transport = (void *)ip + (ip->version_ihl & 0xf) * 4;
 	return parse_ports(packet);
 }
@@ -295,7 +291,6 @@ static __always_inline bool parse_ipv6(struct packet *packet)
 		return false;
 	packet->version = 6;
 	packet->protocol = ip->nexthdr;
-	packet->ip_length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	packet->transport = ip + 1;
 	if (is_extension(ip->nexthdr)) {
 		transport = extensions(packet, (void *)(ip + 1) - packet->data, ip->nexthdr);
@@ -320,6 +315,31 @@ static __always_inline bool parse(struct packet *packet)
 	if (type == bpf_htons(ETH_P_IPV6))
 		return parse_ipv6(packet);
 	return false;
+}
+
+/* What does not tell whose packet it is, and so is read only once it is known to be ours. */
+static __always_inline void parse_rest_ipv4(struct packet *packet)
+{
+	const struct iphdr *ip = packet->ip;
+
+	packet->fragment = ip->frag_off & bpf_htons(IP_MF);
+	packet->ip_length = bpf_ntohs(ip->tot_len);
+}
+
+/* What does not tell whose packet it is, and so is read only once it is known to be ours. */
+static __always_inline void parse_rest_ipv6(struct packet *packet)
+{
+	const struct ipv6hdr *ip = packet->ip;
+
+	packet->ip_length = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+}
+
+static __always_inline void parse_rest(struct packet *packet)
+{
+	if (packet->version == 4)
+		parse_rest_ipv4(packet);
+	else
+		parse_rest_ipv6(packet);
 }
 
 const volatile __u16 mplex_mac[3]; /* the interface's Ethernet address; 0: not compared */
@@ -411,9 +431,10 @@ static __always_inline bool is_to_host(const struct packet *packet)
 static __always_inline bool find_listener(struct packet *packet)
 {
 	packet->listener = TELEMETRY_LISTENER;
-	return packet->dport == bpf_htons(TELEMETRY_PORT) && is_to_interface(packet) &&
+	return packet->dport == bpf_htons(TELEMETRY_PORT) &&
 	       packet->protocol == IPPROTO_UDP &&
-	       is_to_host(packet);
+	       is_to_host(packet) &&
+	       is_to_interface(packet);
 }
 
 struct udphdr {
@@ -746,6 +767,7 @@ int mplex_xdp(struct xdp_md *xdp)
 
 	if (!parse(&packet) || !find_listener(&packet))
 		return XDP_PASS;
+	parse_rest(&packet);
 	action = receive(&packet, &verdict);
 	count(&packet, &verdict);
 	return action;
