@@ -2,12 +2,12 @@
 """What the network tests share: a network for each file, both modes, both IP versions."""
 
 import contextlib
-import time
+import threading
 
 import pytest
 
 from lib import mplex as tool
-from lib.clients import connect
+from lib.clients import connect, message
 from lib.netns import Network
 from lib.servers import Servers, TcpServer
 
@@ -62,15 +62,25 @@ EARLY_RULES = """
 """
 
 
+TWO_WINDOWS = 2 * 2 ** 36 / 1e9  # seconds: how long a cookie binds at the most
+
+
 @pytest.fixture(scope="session")
 def early(tcp_kernel):
-    """A network with clients that have connected and not said a word since: test_tcp_late.py."""
+    """A network with clients that connect now and speak when it is too late: test_tcp_late.py."""
     with Network() as network, tool.attach(network.server, EARLY_RULES) as network.mplex, \
             Servers(network.server, [5001], kinds=(TcpServer,)) as network.servers, \
             contextlib.ExitStack() as stack:
         network.silent = {version: stack.enter_context(connect(network.client, version, 5000))
                           for version in (4, 6)}
-        network.since = time.monotonic()
+
+        def speak():
+            for sock in network.silent.values():
+                sock.sendall(message("600"))
+
+        network.speaking = threading.Timer(TWO_WINDOWS + 2, speak)
+        stack.callback(network.speaking.cancel)
+        network.speaking.start()
         yield network
 
 
