@@ -229,6 +229,21 @@ static void free_stage(struct stage *stage)
 	perfect_hash_free(&stage->hash);
 }
 
+size_t dispatch_stage_count(const struct dispatch *dispatch)
+{
+	return dispatch->stage_count;
+}
+
+size_t dispatch_compare_count(const struct dispatch *dispatch)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < dispatch->stage_count; i++)
+		if (dispatch->stages[i].kind == STAGE_COMPARE)
+			count += dispatch->stages[i].route_count;
+	return count;
+}
+
 void dispatch_free(struct dispatch *dispatch)
 {
 	if (!dispatch)

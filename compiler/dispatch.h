@@ -56,6 +56,10 @@ bool dispatch_can_be_branch_free(const struct dispatch *dispatch);
  */
 void dispatch_emit(const struct dispatch *dispatch, bool count_routes, bool branch_free, FILE *out);
 
+/* How much code that function is: its stages, and the patterns that are compared in turn. */
+size_t dispatch_stage_count(const struct dispatch *dispatch);
+size_t dispatch_compare_count(const struct dispatch *dispatch);
+
 /* For --explain, a few indented lines: each step, why, table bytes, expected cost. */
 void dispatch_explain(const struct dispatch *dispatch, FILE *out);
 

@@ -372,6 +372,8 @@ static void write_judges(struct emission *e)
 			need(e, loads[i].part);
 	if (plan->tcp)
 		need(e, PART_first_segment);
+	if (plan->judge_functions)
+		need(e, PART_packed_verdict);
 	for (size_t i = 0; i < plan->rules->listener_count; i++) {
 		const struct listener *listener = &plan->rules->listeners[i];
 

@@ -113,16 +113,17 @@ static void emit_address_text(const struct address *address, FILE *out)
 			b[12] << 8 | b[13], b[14] << 8 | b[15], address->prefix);
 }
 
-static void emit_family_addresses(const struct listener *listener, uint8_t family, FILE *out)
+static void emit_family_addresses(const struct listener *listener, uint8_t family,
+				  const char *indent, FILE *out)
 {
 	for (size_t i = 0; i < listener->address_count; i++) {
 		const struct address *address = &listener->addresses[i];
 
 		if (address->family != family)
 			continue;
-		fputs("\t\tif (", out);
+		fprintf(out, "%sif (", indent);
 		emit_address(address, out);
-		fputs(")\n\t\t\treturn true; /* ", out);
+		fprintf(out, ")\n%s\treturn true; /* ", indent);
 		emit_address_text(address, out);
 		fputs(" */\n", out);
 	}
@@ -136,23 +137,67 @@ static bool has_family(const struct listener *listener, uint8_t family)
 	return false;
 }
 
-/* Whether a packet is for one of the addresses that the rule file names. */
-static void emit_addresses(const struct listener *listener, FILE *out)
+/* Parameters of a global function that the rules may have no use for. */
+static void emit_uses(const char *const *parameters, unsigned count, FILE *out)
 {
+	fputs("\t/* What is never used would not be passed. */\n", out);
+	for (unsigned i = 0; i < count; i++)
+		fprintf(out, "\tbarrier_var(%s);\n", parameters[i]);
+}
+
+/* The addresses of a family as a function that the verifier walks once, not once for each way. */
+static void emit_address_function(const struct listener *listener, uint8_t family, FILE *out)
+{
+	static const char *const words[] = {"first", "second", "third", "fourth"};
+	unsigned count = family == 4 ? 1 : 4;
+
+	if (!has_family(listener, family))
+		return;
+	fprintf(out, "__noinline bool is_ipv%u_of_%s(", family, listener->name);
+	for (unsigned i = 0; i < count; i++)
+		fprintf(out, "%s__be32 %s", i ? ", " : "", words[i]);
+	fputs(")\n{\n\t__be32 to[] = {", out);
+	for (unsigned i = 0; i < count; i++)
+		fprintf(out, "%s%s", i ? ", " : "", words[i]);
+	fputs("};\n\n", out);
+	emit_uses(words, count, out);
+	emit_family_addresses(listener, family, "\t", out);
+	fputs("\treturn false;\n}\n\n", out);
+}
+
+static void emit_compared_addresses(const struct listener *listener, uint8_t family, bool function,
+				    FILE *out)
+{
+	if (!function)
+		emit_family_addresses(listener, family, "\t\t", out);
+	else if (family == 4)
+		fprintf(out, "\t\treturn is_ipv4_of_%s(to[0]);\n", listener->name);
+	else
+		fprintf(out, "\t\treturn is_ipv6_of_%s(to[0], to[1], to[2], to[3]);\n",
+			listener->name);
+}
+
+/* Whether a packet is for one of the addresses that the rule file names. */
+static void emit_addresses(const struct listener *listener, bool functions, FILE *out)
+{
+	if (functions) {
+		emit_address_function(listener, 4, out);
+		emit_address_function(listener, 6, out);
+	}
 	fprintf(out, "static __always_inline bool is_to_%s(const struct packet *packet)\n{\n",
 		listener->name);
 	if (has_family(listener, 4)) {
 		fputs("\tif (packet->version == 4) {\n"
 		      "\t\tconst __be32 *to = &((const struct iphdr *)packet->ip)->daddr;\n\n",
 		      out);
-		emit_family_addresses(listener, 4, out);
+		emit_compared_addresses(listener, 4, functions, out);
 		fputs("\t}\n", out);
 	}
 	if (has_family(listener, 6)) {
 		fputs("\tif (packet->version == 6) {\n"
 		      "\t\tconst __be32 *to = ((const struct ipv6hdr *)packet->ip)->daddr;\n\n",
 		      out);
-		emit_family_addresses(listener, 6, out);
+		emit_compared_addresses(listener, 6, functions, out);
 		fputs("\t}\n", out);
 	}
 	fputs("\treturn false;\n}\n\n", out);
@@ -262,7 +307,7 @@ void emit_find_listener(const struct plan *plan, FILE *out)
 		emit_is_to_host(out);
 	for (size_t i = 0; i < rules->listener_count; i++)
 		if (rules->listeners[i].address_count)
-			emit_addresses(&rules->listeners[i], out);
+			emit_addresses(&rules->listeners[i], plan->address_functions, out);
 	fputs("/* Whose packet it is. False: not ours. The port first, it tells most packets. */\n"
 	      "static __always_inline bool find_listener(struct packet *packet)\n{\n",
 	      out);
@@ -441,30 +486,68 @@ static void emit_listener_judge(const struct listener_plan *planned, FILE *out)
 	fputs("}\n\n", out);
 }
 
-void emit_judges(const struct plan *plan, FILE *out)
+/* What a global function judges: it gets numbers for the packet, and returns one. */
+static void emit_payload(const char *protocol, FILE *out)
 {
-	for (size_t i = 0; i < plan->rules->listener_count; i++)
-		emit_listener_judge(&plan->listeners[i], out);
+	fprintf(out,
+		"\tvoid *data = (void *)(long)xdp->data;\n"
+		"\tstruct packet packet = {\n"
+		"\t\t.context = xdp,\n"
+		"\t\t.data = data,\n"
+		"\t\t.data_end = (void *)(long)xdp->data_end,\n"
+		"\t\t.payload = data + (offset & PAYLOAD_OFFSET),\n"
+		"\t\t.payload_length = length,\n"
+		"\t\t.protocol = %s,\n\t};\n"
+		"\tstruct verdict verdict = {};\n\n",
+		protocol);
 }
 
-/* Judges by the listener that the expression names, of those that have the protocol. */
-static void emit_choice(const struct plan *plan, unsigned protocol, const char *listener,
-			const char *arguments, FILE *out)
+/* The judge as a function that the verifier walks once, and not once for each way to it. */
+static void emit_judge_function(const struct listener *listener, FILE *out)
 {
+	fprintf(out,
+		"__noinline __u64 judged_by_%s(struct xdp_md *xdp, __u32 protocol, __u32 offset, "
+		"__u32 length)\n{\n",
+		listener->name);
+	emit_payload("protocol", out);
+	fputs("\tbarrier_var(protocol); /* what is never used would not be passed */\n", out);
+	fprintf(out, "\tjudge_%s(&packet, &verdict);\n", listener->name);
+	fputs("\treturn pack_verdict(&verdict);\n}\n\n", out);
+}
+
+void emit_judges(const struct plan *plan, FILE *out)
+{
+	for (size_t i = 0; i < plan->rules->listener_count; i++) {
+		emit_listener_judge(&plan->listeners[i], out);
+		if (plan->judge_functions)
+			emit_judge_function(plan->listeners[i].listener, out);
+	}
+}
+
+/* How a listener is judged: by this call, with its name between before and after. */
+struct judge_call {
+	unsigned protocol;    /* of the listeners that come into question */
+	const char *listener; /* the expression that says which */
+	const char *before, *after;
+};
+
+static void emit_choice(const struct plan *plan, const struct judge_call *call, FILE *out)
+{
+	unsigned protocol = call->protocol;
 	const struct rules *rules = plan->rules;
 	size_t count = 0;
 
 	for (size_t i = 0; i < rules->listener_count; i++)
 		count += (rules->listeners[i].protocols & protocol) != 0;
 	if (count > 1)
-		fprintf(out, "\tswitch (%s) {\n", listener);
+		fprintf(out, "\tswitch (%s) {\n", call->listener);
 	for (size_t i = 0; i < rules->listener_count; i++) {
 		if (!(rules->listeners[i].protocols & protocol))
 			continue;
 		if (count > 1)
 			fprintf(out, "\tcase %s_LISTENER:\n\t",
 				capitals(rules->listeners[i].name).name);
-		fprintf(out, "\tjudge_%s(%s);\n", rules->listeners[i].name, arguments);
+		fprintf(out, "\t%s%s%s;\n", call->before, rules->listeners[i].name, call->after);
 		if (count > 1)
 			fputs("\t\tbreak;\n", out);
 	}
@@ -473,35 +556,48 @@ static void emit_choice(const struct plan *plan, unsigned protocol, const char *
 
 void emit_judge_datagram(const struct plan *plan, FILE *out)
 {
+	struct judge_call call = {PROTOCOL_UDP, "packet->listener", "judge_", "(packet, verdict)"};
+
 	fputs("/* What the rules say of a UDP datagram. */\n"
 	      "static __always_inline void judge_datagram(const struct packet *packet, "
 	      "struct verdict *verdict)\n{\n",
 	      out);
-	emit_choice(plan, PROTOCOL_UDP, "packet->listener", "packet, verdict", out);
+	if (plan->judge_functions) {
+		call.before = "packed = judged_by_";
+		call.after = "(packet->context, IPPROTO_UDP, offset, packet->payload_length)";
+		fputs("\t__u32 offset = packet->payload - packet->data;\n"
+		      "\t__u64 packed = REASON_MALFORMED;\n\n",
+		      out);
+	}
+	emit_choice(plan, &call, out);
+	if (plan->judge_functions)
+		fputs("\tunpack_verdict(packed, verdict);\n", out);
 	fputs("}\n", out);
 }
 
 void emit_judge_payload(const struct plan *plan, FILE *out)
 {
+	struct judge_call call = {PROTOCOL_TCP, "listener", "judge_", "(&packet, &verdict)"};
+
 	fputs("/*\n"
 	      " * What the rules say of the first segment of a TCP connection. A global function: the\n"
 	      " * verifier walks it once, and not once for each of the many ways to it.\n"
 	      " */\n"
 	      "__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, "
-	      "__u32 length)\n{\n"
-	      "\tvoid *data = (void *)(long)xdp->data;\n"
-	      "\tstruct packet packet = {\n"
-	      "\t\t.context = xdp,\n"
-	      "\t\t.data = data,\n"
-	      "\t\t.data_end = (void *)(long)xdp->data_end,\n"
-	      "\t\t.payload = data + (offset & PAYLOAD_OFFSET),\n"
-	      "\t\t.payload_length = length,\n"
-	      "\t\t.protocol = IPPROTO_TCP,\n\t};\n"
-	      "\tstruct verdict verdict = {};\n\n",
+	      "__u32 length)\n{\n",
 	      out);
+	if (plan->judge_functions) {
+		call.before = "packed = judged_by_";
+		call.after = "(xdp, IPPROTO_TCP, offset, length)";
+		fputs("\t__u64 packed = REASON_MALFORMED;\n\n", out);
+	} else {
+		emit_payload("IPPROTO_TCP", out);
+	}
 	fputs("\tbarrier_var(listener); /* what is never used would not be passed */\n", out);
-	emit_choice(plan, PROTOCOL_TCP, "listener", "&packet, &verdict", out);
-	fputs("\treturn pack_verdict(&verdict);\n}\n", out);
+	emit_choice(plan, &call, out);
+	fputs(plan->judge_functions ? "\treturn packed;\n}\n"
+				    : "\treturn pack_verdict(&verdict);\n}\n",
+	      out);
 }
 
 /* ---- replies --------------------------------------------------------------------------------- */

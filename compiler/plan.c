@@ -92,6 +92,64 @@ static bool can_be_branch_free(const struct plan *plan, const struct listener_pl
 	       !plan->stateless && dispatch_can_be_branch_free(planned->dispatch);
 }
 
+/*
+ * A judge that is inlined costs a datagram no call, but the verifier walks it for each way through
+ * the headers that leads to it, up to a million instructions in all, and a jump reaches over
+ * 32,767. The figures are what one more of each costs on Linux 6.18, compiled by clang 14; a
+ * listener's first stage is in LISTENER_WALK.
+ */
+enum {
+	LISTENER_WALK = 4600,
+	COMPARE_WALK = 120,
+	STAGE_WALK = 8000,
+	WALK_MAX = 400 * 1000,
+	LISTENER_SIZE = 40,
+	COMPARE_SIZE = 10,
+	STAGE_SIZE = 50,
+	SIZE_MAX_INLINE = 16 * 1000,
+	ADDRESSES_MAX_INLINE = 256, /* each some 330 instructions of the walk */
+};
+
+/* Words of eight bytes and less that are compared. */
+static uint32_t count_compares(const struct listener_plan *planned)
+{
+	const struct listener *listener = planned->listener;
+	uint32_t words = (listener->tag.length + 7) / 8;
+	uint32_t count = dispatch_compare_count(planned->dispatch) * words;
+
+	for (size_t i = 0; i < listener->require_count; i++) {
+		uint32_t length = listener->requires[i].length;
+
+		count += length / 8 + __builtin_popcount(length % 8);
+	}
+	return count;
+}
+
+static bool need_judge_functions(const struct plan *plan)
+{
+	uint64_t walk = 0, size = 0;
+
+	for (size_t i = 0; i < plan->rules->listener_count; i++) {
+		const struct listener_plan *planned = &plan->listeners[i];
+		uint32_t compares = count_compares(planned);
+		size_t stages = dispatch_stage_count(planned->dispatch);
+
+		size += LISTENER_SIZE + compares * COMPARE_SIZE + stages * STAGE_SIZE;
+		if (planned->listener->protocols & PROTOCOL_UDP)
+			walk += LISTENER_WALK + compares * COMPARE_WALK + (stages - 1) * STAGE_WALK;
+	}
+	return walk > WALK_MAX || size > SIZE_MAX_INLINE;
+}
+
+static bool need_address_functions(const struct rules *rules)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < rules->listener_count; i++)
+		count += rules->listeners[i].address_count;
+	return count > ADDRESSES_MAX_INLINE;
+}
+
 int plan_make(const struct rules *rules, const struct plan_options *options,
 	      struct diagnostics *diagnostics, struct plan *plan)
 {
@@ -126,6 +184,8 @@ int plan_make(const struct rules *rules, const struct plan_options *options,
 		plan_free(&made);
 		return error;
 	}
+	made.judge_functions = need_judge_functions(&made);
+	made.address_functions = need_address_functions(rules);
 	*plan = made;
 	return 0;
 }
@@ -153,6 +213,13 @@ void plan_explain(const struct plan *plan, FILE *out)
 	}
 	fprintf(out, "counters: %u, %u bytes on each CPU\n", plan->counter_count,
 		plan->counter_count * 16);
+	if (plan->judge_functions || plan->address_functions)
+		fprintf(out,
+			"functions: %s%s%s, at a call a packet; inlined, they would be too much for "
+			"the verifier\n",
+			plan->judge_functions ? "judges" : "",
+			plan->judge_functions && plan->address_functions ? ", " : "",
+			plan->address_functions ? "addresses" : "");
 	fprintf(out, "programs: mplex_xdp%s%s\n",
 		plan->tcp || plan->tracked ? ", mplex_ingress" : "",
 		plan->tracked || plan->stateless ? ", mplex_egress" : "");

@@ -51,7 +51,9 @@ struct plan {
 	bool readdress;			 /* some udp listener has another destination port */
 	bool tracked, stateless;	 /* and such replies */
 	bool branch_free;		 /* some listener is */
-	const char *const *reasons;	 /* names of the outcomes, ended by NULL */
+	bool judge_functions;	    /* each judge is a function that the verifier walks once, */
+	bool address_functions;	    /* and so is each listener's list of addresses */
+	const char *const *reasons; /* names of the outcomes, ended by NULL */
 	uint32_t counter_count;
 };
 

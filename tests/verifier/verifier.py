@@ -43,6 +43,23 @@ def masks(count):
     return routes
 
 
+def own_mask(count):
+    """A mask of its own for each tag, as apart as their first letters are."""
+    return {f'"{chr(65 + i)}' + "".join("?" if i + 1 >> bit & 1 else "x" for bit in range(7)) + '"':
+            6000 + i for i in range(count)}
+
+
+def requires(count):
+    """Long ones, of which a bit is left out."""
+    return ["require:", *(f"  - {{offset: {40 + 9 * i}, bytes: {i:02x}cafecafecafecafe, "
+                          "mask: fffffffffffffffffe}" for i in range(count))]
+
+
+def addresses(count):
+    return ["addresses:", *(f"  - 10.{i}.0.0/16" for i in range(count // 2)),
+            *(f"  - 2001:db8:{i}::/48" for i in range(count // 2))]
+
+
 def listener(number, protocol, routes, extra=()):
     return [f"  feed{number}:", f"    protocol: {protocol}", f"    port: {5000 + number}",
             "    length: 290..294", "    tag: {offset: 20}", *(f"    {line}" for line in extra),
@@ -55,6 +72,18 @@ def rules(protocol, routes, listeners=1, extra=()):
         lines += listener(number, protocol, routes, extra)
     return "\n".join(lines) + "\n"
 
+
+# The largest that a rule file can be, in one way each: it must load all the same.
+LARGEST = [
+    ("tcp and udp, 64 listeners of 16 `require` and 19 ranges",
+     rules("[tcp, udp]", ranges(19), 64, requires(16))),
+    ("udp, 64 listeners of 16 `require` and 8 masks",
+     rules("udp", own_mask(8), 64, requires(16))),
+    ("tcp, 64 listeners of 16 `require` and 26 masks",
+     rules("tcp", own_mask(26), 64, requires(16))),
+    ("tcp and udp, 64 listeners of 64 `addresses`",
+     rules("[tcp, udp]", exact(3), 64, addresses(64))),
+]
 
 REQUIRES = ["require:", *(f"  - {{offset: {40 + 8 * i}, bytes: cafe, mask: fffe}}"
                           for i in range(8))]
@@ -79,6 +108,7 @@ SHAPES = [
       for name, protocol in (("udp", "udp"), ("tcp", "tcp"), ("tcp and udp", BOTH))
       for count in (8, 64)),
     ("tcp and udp, 8 listeners of 8 masked `require`", rules(BOTH, exact(3), 8, REQUIRES)),
+    *LARGEST,
 ]
 
 
