@@ -90,22 +90,28 @@ static unsigned get16(const uint8_t *bytes)
 
 /* ---- The host ---- */
 
+/* Of a constant that nobody need have written. */
+static uint16_t or_unset(struct random *random, unsigned value)
+{
+	return random_chance(random, 40) ? 0 : (uint16_t)value;
+}
+
 void host_draw(struct random *random, struct host *host)
 {
-	static const uint16_t sizes[] = {0, 1, 536, 1220, 1440, 1460, 8960, 65495, 65535};
+	static const uint16_t sizes[] = {1, 536, 1220, 1440, 1460, 8960, 65495, 65535};
 	static const uint8_t scales[] = {0, 1, 7, 14, 255};
-	static const uint8_t ttls[] = {0, 1, 64, 255};
+	static const uint8_t ttls[] = {1, 64, 255};
 	struct host drawn = {
 		.local_known = random_chance(random, 85),
-		.mss_v4 = RANDOM_OF(random, sizes),
-		.mss_v6 = RANDOM_OF(random, sizes),
-		.window = RANDOM_OF(random, sizes),
+		.mss_v4 = or_unset(random, RANDOM_OF(random, sizes)),
+		.mss_v6 = or_unset(random, RANDOM_OF(random, sizes)),
+		.window = or_unset(random, RANDOM_OF(random, sizes)),
 		.window_scale = RANDOM_OF(random, scales),
 		.sack = random_chance(random, 70),
 		.timestamps = random_chance(random, 70),
 		.ecn = random_chance(random, 50),
-		.ttl = RANDOM_OF(random, ttls),
-		.hop_limit = RANDOM_OF(random, ttls),
+		.ttl = (uint8_t)or_unset(random, RANDOM_OF(random, ttls)),
+		.hop_limit = (uint8_t)or_unset(random, RANDOM_OF(random, ttls)),
 		.redirect = random_chance(random, 30),
 		.observe = random_chance(random, 15),
 	};
