@@ -164,7 +164,9 @@ static int find_array(const struct object *object, const char *name, size_t valu
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
 
-	return map && bpf_map__value_size(map) == value_size ? bpf_map__fd(map) : -1;
+	return map && bpf_map__value_size(map) == value_size && bpf_map__max_entries(map) == 1
+		       ? bpf_map__fd(map)
+		       : -1;
 }
 
 /* A map of this name, and the BTF type of its values. */

@@ -85,6 +85,7 @@ class Stillborn(Exception):
 
 def limit():
     os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the background of a shell ignores
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
@@ -344,13 +345,22 @@ def pytest_fails(tree, name):
     return failed.group(1) if failed else name
 
 
-def try_pytest(tree, files):
-    """What fails has to fail again: a busy machine must not look like a good test."""
+def try_pytest(tree, files, restore):
+    """
+    What fails has to fail again, and to pass without the mutant: neither a busy machine nor a test
+    that this place does not suit must look like a good test.
+    """
     tree.make("build/mplex-run")
     for name in files:
         failed = pytest_fails(tree, name)
-        if failed and pytest_fails(tree, failed):
-            raise Killed(failed)
+        if not failed or not pytest_fails(tree, failed):
+            continue
+        restore()
+        tree.rebuild()
+        tree.make("build/mplex-run")
+        if pytest_fails(tree, failed):
+            sys.exit(f"{failed} fails in {tree.root} without any mutant")
+        raise Killed(failed)
 
 
 def try_mutant(tree, corpus, mutant):
@@ -359,12 +369,16 @@ def try_mutant(tree, corpus, mutant):
     result = Result("survived")
     tree.comments_differ = False
     tree.put(mutant.file, mutant.apply(source))
+
+    def restore():
+        tree.put(mutant.file, source)
+
     try:
         tree.rebuild()
         changed = try_differential(tree, corpus)
         try_unit_tests(tree, UNIT_TESTS.get(mutant.file, []))
         if changed or mutant.file.startswith("compiler/"):
-            try_pytest(tree, TESTS.get(mutant.file, []))
+            try_pytest(tree, TESTS.get(mutant.file, []), restore)
         if not changed:
             result = Result("comment") if tree.comments_differ else Result(
                 "survived", "no program differs")
@@ -373,7 +387,7 @@ def try_mutant(tree, corpus, mutant):
     except Stillborn:
         result = Result("stillborn")
     finally:
-        tree.put(mutant.file, source)
+        restore()
     result.seconds = time.monotonic() - begin
     if result.state == "survived":
         result.tests = digest_of_tests(mutant.file)
