@@ -22,7 +22,7 @@ static __always_inline void turn_reply(struct __sk_buff *skb, const struct packe
 /* The listen port that the client of a reply wrote to; 0: it wrote to the backend port itself. */
 static __always_inline __u16 tracked_port(const struct packet *packet)
 {
-	struct flow to_backend = {.port = bpf_ntohs(packet->sport), .shared = true};
+	struct flow to_backend = {.port = bpf_ntohs(packet->sport)};
 	struct flow_key key = {.direction = FLOW_TO_BACKEND};
 	struct flow *flow, *last;
 	__u16 listen_port;

@@ -104,7 +104,7 @@ struct flow_key {
 
 struct flow {
 	__u16 port;
-	__u16 shared; /* 1: the client writes to several backend ports through one listen port */
+	__u16 shared; /* FLOW_TO_BACKEND, 1: the client has others through this listen port */
 };
 
 struct {
@@ -204,7 +204,7 @@ static __always_inline void add_flow(const struct packet *packet, __u16 backend)
 	from_client(packet, packet->dport, &key.tuple);
 	last = bpf_map_lookup_elem(&flows, &key);
 	if (last && last->port != backend) {
-		to_listen.shared = to_backend.shared = true;
+		to_listen.shared = true;
 		key.direction = FLOW_TO_BACKEND;
 		from_client(packet, bpf_htons(last->port), &key.tuple);
 		other = bpf_map_lookup_elem(&flows, &key);

@@ -1955,7 +1955,7 @@ struct flow_key {
 
 struct flow {
 	__u16 port;
-	__u16 shared; /* 1: the client writes to several backend ports through one listen port */
+	__u16 shared; /* FLOW_TO_BACKEND, 1: the client has others through this listen port */
 };
 
 struct {
@@ -2109,7 +2109,7 @@ static __always_inline void add_flow(const struct packet *packet, __u16 backend)
 	from_client(packet, packet->dport, &key.tuple);
 	last = bpf_map_lookup_elem(&flows, &key);
 	if (last && last->port != backend) {
-		to_listen.shared = to_backend.shared = true;
+		to_listen.shared = true;
 		key.direction = FLOW_TO_BACKEND;
 		from_client(packet, bpf_htons(last->port), &key.tuple);
 		other = bpf_map_lookup_elem(&flows, &key);
@@ -2683,7 +2683,7 @@ static __always_inline void turn_reply(struct __sk_buff *skb, const struct packe
 /* The listen port that the client of a reply wrote to; 0: it wrote to the backend port itself. */
 static __always_inline __u16 tracked_port(const struct packet *packet)
 {
-	struct flow to_backend = {.port = bpf_ntohs(packet->sport), .shared = true};
+	struct flow to_backend = {.port = bpf_ntohs(packet->sport)};
 	struct flow_key key = {.direction = FLOW_TO_BACKEND};
 	struct flow *flow, *last;
 	__u16 listen_port;
