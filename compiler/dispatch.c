@@ -374,15 +374,24 @@ static int make_search(const struct dispatch *dispatch, struct stage *stage,
  * table come equally often and at random: measured with tests/bench on the machine that
  * docs/performance.md names. Only how they compare is meant to hold elsewhere.
  *
- * Medians of seven loads, one CPU, tags of 3 and of 8 bytes:
+ * Medians of seven loads, one CPU. Compared one after the other:
  *
  *	tags			1	2	3	4	8	16	64
- *	compared, 3 bytes	0.6	3.0	4.8	6.8	10.9	13.8	19.5
- *	compared, 8 bytes	0.2	3.0	4.3	5.8	8.0	11.1	16.2
- *	probed, 3 bytes		2.2	0.7	0.4	1.1	1.0	-0.1	0.7
- *	probed, 8 bytes		1.7	1.2	1.2	1.1	-0.1	0.8	1.3
+ *	3 bytes			0.6	3.0	4.8	6.8	10.9	13.8	19.5
+ *	8 bytes			0.2	3.0	4.3	5.8	8.0	11.1	16.2
  *
- * and displaced, of 1,024 tags, 3.2 and 1.1. Ranges of numbers of 3 bytes, that leave no gap:
+ * Hashed, from 1,024 tags on by way of a displacement (caches of 32 KiB, 1 MiB and
+ * 32 MiB):
+ *
+ *	tags			3	8	64	1,024	16,384	65,535
+ *	3 bytes			1.7	1.4	0.5	2.1	1.2	2.2
+ *	8 bytes			1.2	1.3	1.0	1.8	1.0	3.1
+ *	16 bytes		1.5	2.7	1.4	1.8	1.3	6.1
+ *	KiB, 3 bytes		0.03	0.06	2	9	144	576
+ *	KiB, 8 bytes		0.06	0.1	4	17	176	704
+ *	KiB, 16 bytes		0.1	0.2	6	25	304	1,216
+ *
+ * Ranges of numbers of 3 bytes, that leave no gap:
  *
  *	ranges			2	3	4	8	32	256
  *	compared		2.6	6.1	5.4
@@ -393,27 +402,23 @@ static int make_search(const struct dispatch *dispatch, struct stage *stage,
 static const double COST_COMPARE = 0.4;	  /* one comparison that always turns out the same */
 static const double COST_BRANCH = 3.0;	  /* a branch that goes either way: mispredicted */
 static const double COST_DOUBLE = 3.0;	  /* comparing one after the other, per doubling of them */
-static const double COST_PROBE = 0.8;	  /* of a table without displacements */
-static const double COST_DISPLACED = 1.9; /* of one with them */
-static const double COST_WORD = 1.3;	  /* each word of the key but the first */
-static const double COST_SEARCH = -1.0;	  /* a search, to which add */
+static const double COST_PROBE = 1.2;	  /* of a table without displacements */
+static const double COST_DISPLACED = 1.4; /* of one with them */
+static const double COST_WORD = 0.5;	  /* each word of the key but the first */
+enum {
+	NEAR_BYTES = 430 * 1024 /* a table up to here costs what it does in the nearest cache */
+};
+static const double COST_FAR_BYTE = 5.2e-6; /* each byte of a table beyond NEAR_BYTES */
+static const double COST_SEARCH = -1.0;	    /* a search, to which add */
 static const double COST_SEARCH_STEP = 1.2; /* each of its steps */
 
-/* What a random access to a table costs more where it is too large for the first-level cache. */
+/*
+ * What a random access to a table costs more where it is so large that its rows are often far away.
+ * It shows late, because the processor looks up several packets' rows at a time.
+ */
 static double memory_cost(size_t bytes)
 {
-	static const struct {
-		size_t bytes;
-		double cost;
-	} sizes[] = {
-		{32 << 10, 0},	  {64 << 10, 0.6}, {128 << 10, 1.6},
-		{256 << 10, 3.6}, {512 << 10, 8},  {1 << 20, 15},
-	};
-	size_t at = 0;
-
-	while (at + 1 < sizeof(sizes) / sizeof(*sizes) && bytes > sizes[at].bytes)
-		at++;
-	return sizes[at].cost;
+	return bytes > NEAR_BYTES ? COST_FAR_BYTE * (bytes - NEAR_BYTES) : 0;
 }
 
 static double compare_cost(size_t patterns)
@@ -464,10 +469,10 @@ size_t dispatch_table_bytes(const struct dispatch *dispatch, const struct stage 
 
 /*
  * Without a branch the packet waits for its row; with one the processor goes on as if the tag had a
- * route. Where half of the tags have none, at random, no branch saves 3 to 6 ns, at every size;
- * where all have one it costs nothing up to 4,096 tags of 3 bytes, but 3 to 7 ns with 65,535 tags,
- * whose rows are far away; where none has one, 1.5 to 3 ns, since a packet that is dropped is
- * rewritten before. Measured like the costs above.
+ * route. Measured as above, with tags of 3 and 16 bytes: where half of the tags have no route, at
+ * random, no branch saves 3.5 to 5 ns at every size. Where all have one it costs nothing up to some
+ * 4,096 tags, but 3 to 7 ns with 65,535, whose rows are far away. Where none has one it costs 1 to
+ * 2 ns, since a datagram is rewritten before it is dropped.
  */
 enum {
 	BRANCH_FREE_BYTES = 64 * 1024
@@ -669,7 +674,9 @@ static void explain_stage(const struct dispatch *dispatch, const struct stage *s
 			stage->hash.displacements ? " by way of a displacement" : "");
 	fprintf(out, ", in %zu bytes: %.1f ns", dispatch_table_bytes(dispatch, stage),
 		stage_cost(dispatch, stage));
-	if (stage->route_count > 1)
+	if (stage->route_count > CHAIN_MAX)
+		fputs(", and too many to be compared one after the other", out);
+	else if (stage->route_count > 1)
 		fprintf(out, ", not %.1f as compared one after the other",
 			compare_cost(stage->route_count));
 }

@@ -495,6 +495,53 @@ def test_explain(place):
     assert "feed" in done.stdout
 
 
+def many_routes(count, length=2):
+    """A rule file with so many tags of that length."""
+    routes = "".join(f'      "{tag:0{2 * length}x}": {6000 + tag % 1000}\n' for tag in range(count))
+    return textwrap.dedent("""\
+        version: 1
+        listeners:
+          feed:
+            protocol: udp
+            port: 5000
+            length: 100
+            tag: {offset: 20, type: hex}
+            routes:
+        """) + routes
+
+
+def explained(place, *arguments):
+    """The costs of the look-up as --explain says them, and all it says."""
+    done = run(place, "--explain", *arguments)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    return float(re.search(r"About ([\d.]+) ns", done.stdout)[1]), done.stdout
+
+
+def test_explain_large_tables(place):
+    """Where tags cannot be compared one after the other, nobody is told what that would cost."""
+    costs = []
+    for count, length in [(128, 2), (129, 2), (65535, 2), (65535, 16)]:
+        (place / "many.yaml").write_text(many_routes(count, length))
+        cost, text = explained(place, "many.yaml")
+        costs.append(cost)
+        assert ("too many to be compared one after the other" in text) == (count > 128)
+        assert bool(re.search(r"not [\d.]+ as compared", text)) == (count <= 128)
+    assert costs == sorted(costs)
+    assert costs[2] < 2 * costs[1], "a table that the caches hold costs little more than a small one"
+
+
+def test_chain_of_too_many_tags(place):
+    (place / "many.yaml").write_text(many_routes(129))
+    done = run(place, "--dispatch=chain", "many.yaml", "-o", "out.bpf.c")
+    assert done.returncode == BAD_RULES
+    assert done.stderr.startswith("many.yaml:3:3: error: --dispatch=chain compares at most 128 "
+                                  "tags, one after the other, and feed has 129: leave the choice "
+                                  "to mplexc (--dispatch=auto)\n")
+    assert not (place / "out.bpf.c").exists()
+    (place / "many.yaml").write_text(many_routes(128))
+    assert run(place, "--dispatch=chain", "many.yaml", "-o", "out.bpf.c").returncode == DONE
+
+
 def test_dispatch_and_counters(place):
     programs = {run(place, "good.yaml", "-o", "-", *options).stdout
                 for options in [["--dispatch=chain"], ["--dispatch=hash"]]}

@@ -722,6 +722,69 @@ static void test_program_size(void **state)
 	}
 }
 
+/* What looking up the tags of one route takes. */
+struct size {
+	uint32_t instructions, table_bytes;
+};
+
+static struct size size_of_route(enum tag_type type, uint32_t length, const char *text,
+				 enum dispatch_choice choice)
+{
+	struct listener *listener = make_listener("one", type, ORDER_BIG, length, 1);
+	struct bpf_prog_info info = {0};
+	uint32_t info_length = sizeof(info);
+	struct size size = {0};
+	struct bpf_object *object;
+	struct bpf_map *map;
+
+	add_route(listener, text, 1);
+	object = load_program(listener, choice);
+	assert_int_equal(bpf_obj_get_info_by_fd(program_fd(object), &info, &info_length), 0);
+	size.instructions = info.xlated_prog_len / 8;
+	bpf_object__for_each_map(map, object) size.table_bytes += bpf_map__value_size(map);
+	bpf_object__close(object);
+	free_listener(listener);
+	return size;
+}
+
+/*
+ * Patterns are compiled, not enumerated: a range of a million tags costs a few instructions more
+ * than one tag, for its other end and, in text, to know digits; and no table, or one of two rows
+ * where a table is asked for.
+ */
+static void test_million_tags(void **state)
+{
+	static const struct {
+		enum tag_type type;
+		uint32_t length;
+		const char *tag, *range;
+		uint32_t more_compared, more_searched;
+	} sets[] = {
+		{TAG_UINT, 4, "1234567", "1000000..1999999", 4, 16},
+		{TAG_UINT, 8, "1234567", "1000000..1999999", 4, 16},
+		{TAG_HEX, 4, "00123456", "00100000..001fffff", 4, 16},
+		{TAG_TEXT, 7, "1234567", "1000000..1999999", 24, 24},
+	};
+
+	(void)state;
+	skip_unless_root();
+	for (size_t i = 0; i < sizeof(sets) / sizeof(*sets); i++) {
+		enum tag_type type = sets[i].type;
+		uint32_t length = sets[i].length;
+		struct size tag = size_of_route(type, length, sets[i].tag, DISPATCH_AUTO);
+		struct size range = size_of_route(type, length, sets[i].range, DISPATCH_AUTO);
+
+		assert_in_range(range.instructions, 1, tag.instructions + sets[i].more_compared);
+		assert_int_equal(range.table_bytes, 0);
+		assert_int_equal(tag.table_bytes, 0);
+
+		tag = size_of_route(type, length, sets[i].tag, DISPATCH_HASH);
+		range = size_of_route(type, length, sets[i].range, DISPATCH_HASH);
+		assert_in_range(range.instructions, 1, tag.instructions + sets[i].more_searched);
+		assert_in_range(range.table_bytes, 1, tag.table_bytes + 16);
+	}
+}
+
 /* Tags as long and as different as can be, CHAIN_MAX of them, and as many ranges. */
 static void test_longest_chain(void **state)
 {
@@ -860,11 +923,11 @@ static int remove_folder(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random_sets),    cmocka_unit_test(test_innermost),
-		cmocka_unit_test(test_large_tables),   cmocka_unit_test(test_random_sets_in_kernel),
-		cmocka_unit_test(test_program_size),   cmocka_unit_test(test_longest_chain),
-		cmocka_unit_test(test_same_text),      cmocka_unit_test(test_comments),
-		cmocka_unit_test(test_too_many_masks),
+		cmocka_unit_test(test_random_sets),  cmocka_unit_test(test_innermost),
+		cmocka_unit_test(test_large_tables), cmocka_unit_test(test_random_sets_in_kernel),
+		cmocka_unit_test(test_program_size), cmocka_unit_test(test_longest_chain),
+		cmocka_unit_test(test_million_tags), cmocka_unit_test(test_same_text),
+		cmocka_unit_test(test_comments),     cmocka_unit_test(test_too_many_masks),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
