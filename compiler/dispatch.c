@@ -380,8 +380,7 @@ static int make_search(const struct dispatch *dispatch, struct stage *stage,
  *	3 bytes			0.6	3.0	4.8	6.8	10.9	13.8	19.5
  *	8 bytes			0.2	3.0	4.3	5.8	8.0	11.1	16.2
  *
- * Hashed, from 1,024 tags on by way of a displacement (caches of 32 KiB, 1 MiB and
- * 32 MiB):
+ * Hashed, from 1,024 tags on by way of a displacement; the caches have 32 KiB, 1 MiB and 32 MiB:
  *
  *	tags			3	8	64	1,024	16,384	65,535
  *	3 bytes			1.7	1.4	0.5	2.1	1.2	2.2
@@ -405,17 +404,19 @@ static const double COST_DOUBLE = 3.0;	  /* comparing one after the other, per d
 static const double COST_PROBE = 1.2;	  /* of a table without displacements */
 static const double COST_DISPLACED = 1.4; /* of one with them */
 static const double COST_WORD = 0.5;	  /* each word of the key but the first */
-enum {
-	NEAR_BYTES = 430 * 1024 /* a table up to here costs what it does in the nearest cache */
-};
-static const double COST_FAR_BYTE = 5.2e-6; /* each byte of a table beyond NEAR_BYTES */
-static const double COST_SEARCH = -1.0;	    /* a search, to which add */
+static const double COST_SEARCH = -1.0;	  /* a search, to which add */
 static const double COST_SEARCH_STEP = 1.2; /* each of its steps */
 
 /*
  * What a random access to a table costs more where it is so large that its rows are often far away.
- * It shows late, because the processor looks up several packets' rows at a time.
+ * It shows late, because the processor looks up several packets' rows at a time. Fitted to the
+ * table above.
  */
+enum {
+	NEAR_BYTES = 430 * 1024 /* up to here a table costs what it does in the nearest cache */
+};
+static const double COST_FAR_BYTE = 5.2e-6; /* each byte beyond */
+
 static double memory_cost(size_t bytes)
 {
 	return bytes > NEAR_BYTES ? COST_FAR_BYTE * (bytes - NEAR_BYTES) : 0;

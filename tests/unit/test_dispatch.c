@@ -36,6 +36,7 @@ enum {
 	TAGS = 600, /* looked up in each set */
 	PROGRAM_INSNS_MAX = 200,
 	PROGRAM_BYTES_MAX = 2048,
+	SEARCH_MORE = 32, /* instructions of a search in two rows, beyond a probe's */
 };
 
 static uint64_t random_state = 1;
@@ -758,12 +759,12 @@ static void test_million_tags(void **state)
 		enum tag_type type;
 		uint32_t length;
 		const char *tag, *range;
-		uint32_t more_compared, more_searched;
+		uint32_t more;
 	} sets[] = {
-		{TAG_UINT, 4, "1234567", "1000000..1999999", 4, 16},
-		{TAG_UINT, 8, "1234567", "1000000..1999999", 4, 16},
-		{TAG_HEX, 4, "00123456", "00100000..001fffff", 4, 16},
-		{TAG_TEXT, 7, "1234567", "1000000..1999999", 24, 24},
+		{TAG_UINT, 4, "1234567", "1000000..1999999", 8},
+		{TAG_UINT, 8, "1234567", "1000000..1999999", 8},
+		{TAG_HEX, 4, "00123456", "00100000..001fffff", 8},
+		{TAG_TEXT, 7, "1234567", "1000000..1999999", 32},
 	};
 
 	(void)state;
@@ -774,13 +775,13 @@ static void test_million_tags(void **state)
 		struct size tag = size_of_route(type, length, sets[i].tag, DISPATCH_AUTO);
 		struct size range = size_of_route(type, length, sets[i].range, DISPATCH_AUTO);
 
-		assert_in_range(range.instructions, 1, tag.instructions + sets[i].more_compared);
+		assert_in_range(range.instructions, 1, tag.instructions + sets[i].more);
 		assert_int_equal(range.table_bytes, 0);
 		assert_int_equal(tag.table_bytes, 0);
 
 		tag = size_of_route(type, length, sets[i].tag, DISPATCH_HASH);
 		range = size_of_route(type, length, sets[i].range, DISPATCH_HASH);
-		assert_in_range(range.instructions, 1, tag.instructions + sets[i].more_searched);
+		assert_in_range(range.instructions, 1, tag.instructions + SEARCH_MORE);
 		assert_in_range(range.table_bytes, 1, tag.table_bytes + 16);
 	}
 }
