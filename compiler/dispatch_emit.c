@@ -140,7 +140,7 @@ static void write_dimension(const struct emitter *e, unsigned words)
 /* Begins an array of so many elements. */
 static void write_array(const struct emitter *e, const char *type, const char *what, unsigned words)
 {
-	fprintf(e->out, "static const %s %s_%s%s[%s_SLOTS%s]", type, e->name, what, e->table,
+	fprintf(e->out, "static const %s %s%s_%s[%s_SLOTS%s]", type, what, e->table, e->name,
 		e->capitals, e->table);
 	write_dimension(e, words);
 	fputs(" SEC(\".rodata\") = {\n", e->out);
@@ -244,8 +244,8 @@ static void write_displacements(const struct emitter *e, const struct stage *sta
 {
 	fprintf(e->out,
 		"/* By the first bits of a tag's hash: how far on from its second bits it is. */\n"
-		"static const %s %s_displacements%s[%u] SEC(\".rodata\") = {",
-		stage->hash.size <= UINT16_MAX + 1 ? "__u16" : "__u32", e->name, e->table,
+		"static const %s displacements%s_%s[%u] SEC(\".rodata\") = {",
+		stage->hash.size <= UINT16_MAX + 1 ? "__u16" : "__u32", e->table, e->name,
 		stage->hash.bucket_count);
 	for (uint32_t at = 0; at < stage->hash.bucket_count; at++)
 		fprintf(e->out, at % 16 ? " %u," : "\n\t%u,", stage->hash.displacements[at]);
@@ -276,7 +276,7 @@ static void write_hash_tables(const struct emitter *e, const struct stage *stage
 	fputs(";\n\t__u16 port;\n", e->out);
 	if (e->count_routes)
 		fprintf(e->out, "\t%s route;\n", route_type(e));
-	fprintf(e->out, "} %s_slots%s[%s_SLOTS%s] SEC(\".rodata\") = {\n", e->name, e->table,
+	fprintf(e->out, "} slots%s_%s[%s_SLOTS%s] SEC(\".rodata\") = {\n", e->table, e->name,
 		e->capitals, e->table);
 	write_rows(e, stage, COLUMN_TAG | COLUMN_PORT | (e->count_routes ? COLUMN_ROUTE : 0));
 }
@@ -549,9 +549,9 @@ static void write_hash(const struct emitter *e, const struct stage *stage)
 	fputs(";\n", e->out);
 	if (hash->displacements)
 		fprintf(e->out,
-			"\tslot = (hash >> %u) + %s_displacements%s[hash >> %u];\n"
+			"\tslot = (hash >> %u) + displacements%s_%s[hash >> %u];\n"
 			"\tslot &= %s_SLOTS%s - 1;\n",
-			hash->slot_shift, e->name, e->table, hash->bucket_shift, e->capitals,
+			hash->slot_shift, e->table, e->name, hash->bucket_shift, e->capitals,
 			e->table);
 	else
 		fprintf(e->out, "\tslot = hash >> %u;\n", hash->slot_shift);
@@ -568,8 +568,8 @@ static void write_row_terms(const struct emitter *e, const struct stage *stage,
 		if (!stage->mask.at[word])
 			continue;
 		fputs(at ? separator : "", e->out);
-		fprintf(e->out, split ? "%s_tags%s[slot]" : "%s_slots%s[slot].tag", e->name,
-			e->table);
+		fprintf(e->out, split ? "tags%s_%s[slot]" : "slots%s_%s[slot].tag", e->table,
+			e->name);
 		if (words > 1)
 			fprintf(e->out, "[%u]", at);
 		fputs(relation, e->out);
@@ -584,10 +584,10 @@ static void write_probe(const struct emitter *e, const struct stage *stage)
 	char port[64], route[64];
 
 	write_hash(e, stage);
-	snprintf(port, sizeof(port), split ? "%s_ports%s[slot]" : "%s_slots%s[slot].port", e->name,
-		 e->table);
-	snprintf(route, sizeof(route), split ? "%s_routes%s[slot]" : "%s_slots%s[slot].route",
-		 e->name, e->table);
+	snprintf(port, sizeof(port), split ? "ports%s_%s[slot]" : "slots%s_%s[slot].port", e->table,
+		 e->name);
+	snprintf(route, sizeof(route), split ? "routes%s_%s[slot]" : "slots%s_%s[slot].route",
+		 e->table, e->name);
 	if (e->branch_free) {
 		bool several = key_words(stage) > 1;
 
@@ -622,12 +622,12 @@ static void write_search(const struct emitter *e, const struct stage *stage)
 			write_word_name(e, "word", word);
 			fputs(", ", e->out);
 		}
-		fprintf(e->out, first ? "%s_starts%s[%u])" : "%s_starts%s[slot + %u])", e->name,
-			e->table, 1 << step);
+		fprintf(e->out, first ? "starts%s_%s[%u])" : "starts%s_%s[slot + %u])", e->table,
+			e->name, 1 << step);
 		fprintf(e->out, step ? " * %u;\n" : ";\n", 1 << step);
 	}
-	snprintf(port, sizeof(port), "%s_ports%s[slot]", e->name, e->table);
-	snprintf(route, sizeof(route), "%s_routes%s[slot]", e->name, e->table);
+	snprintf(port, sizeof(port), "ports%s_%s[slot]", e->table, e->name);
+	snprintf(route, sizeof(route), "routes%s_%s[slot]", e->table, e->name);
 	fprintf(e->out, e->needs.digits ? "\tif (digits && %s) {\n" : "\tif (%s) {\n", port);
 	write_found(e, "\t\t", port, route);
 	fputs("\t}\n", e->out);

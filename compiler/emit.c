@@ -384,17 +384,17 @@ static void write_judges(struct emission *e)
 	free(text);
 }
 
-static void write_judge_datagram(struct emission *e)
+static void write_datagram_verdict(struct emission *e)
 {
 	need(e, PART_judges);
-	emit_judge_datagram(e->plan, e->out);
+	emit_datagram_verdict(e->plan, e->out);
 }
 
-static void write_judge_payload(struct emission *e)
+static void write_payload_verdict(struct emission *e)
 {
 	need(e, PART_judges);
 	need(e, PART_packed_verdict);
-	emit_judge_payload(e->plan, e->out);
+	emit_payload_verdict(e->plan, e->out);
 }
 
 /* ---- what becomes of a packet ---------------------------------------------------------------- */
@@ -403,7 +403,7 @@ static void write_receive_udp(struct emission *e)
 {
 	const struct plan *plan = e->plan;
 
-	need(e, PART_judge_datagram);
+	need(e, PART_datagram_verdict);
 	need(e, PART_capture);
 	need(e, PART_observe);
 	if (plan->branch_free)
@@ -417,7 +417,7 @@ static void write_receive_udp(struct emission *e)
 	fputs("/* A UDP datagram to a listen port. */\n"
 	      "static __always_inline int receive_udp(struct packet *packet, "
 	      "struct verdict *verdict)\n{\n"
-	      "\tjudge_datagram(packet, verdict);\n"
+	      "\tdatagram_verdict(packet, verdict);\n"
 	      "\tcapture_packet(packet, verdict);\n"
 	      "\tif (mplex_observe)\n\t\treturn XDP_PASS;\n",
 	      e->out);
@@ -568,8 +568,8 @@ static void (*const writers[PARTS])(struct emission *) = {
 	[PART_from_client] = write_from_client,
 	[PART_from_server] = write_from_server,
 	[PART_is_martian] = write_is_martian,
-	[PART_judge_datagram] = write_judge_datagram,
-	[PART_judge_payload] = write_judge_payload,
+	[PART_datagram_verdict] = write_datagram_verdict,
+	[PART_payload_verdict] = write_payload_verdict,
 	[PART_judges] = write_judges,
 	[PART_listener_tuple] = write_listener_tuple,
 	[PART_mplex_egress] = write_mplex_egress,

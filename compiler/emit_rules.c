@@ -57,7 +57,7 @@ void emit_constants(const struct plan *plan, FILE *out)
 		fprintf(out, "\t%s_LENGTH_MIN = %u, /* payload bytes of a message */\n", c.name,
 			listener->length_min);
 		fprintf(out, "\t%s_LENGTH_MAX = %u,\n", c.name, listener->length_max);
-		fprintf(out, "\t%s_TAG = %u, /* its offset */\n", c.name, listener->tag.offset);
+		fprintf(out, "\t%s_TAG_OFFSET = %u,\n", c.name, listener->tag.offset);
 		if (listener->protocols & PROTOCOL_TCP)
 			fprintf(out, "\t%s_END = %u, /* of the bytes that are looked at */\n",
 				c.name, listener_end(listener));
@@ -204,9 +204,9 @@ static void emit_addresses(const struct listener *listener, bool functions, FILE
 }
 
 /* Whether a packet is for one of the host's own addresses, which are of both families. */
-static void emit_is_to_host(FILE *out)
+static void emit_addressed_to_host(FILE *out)
 {
-	fputs("static __always_inline bool is_to_host(const struct packet *packet)\n{\n"
+	fputs("static __always_inline bool addressed_to_host(const struct packet *packet)\n{\n"
 	      "\tconst struct iphdr *ipv4 = packet->ip;\n"
 	      "\tconst struct ipv6hdr *ipv6 = packet->ip;\n\n"
 	      "\tif (packet->version == 4)\n"
@@ -218,7 +218,7 @@ static void emit_is_to_host(FILE *out)
 static void emit_interface(const struct plan *plan, FILE *out)
 {
 	fputs("/* To this interface; a UDP datagram may also be to a group. */\n"
-	      "static __always_inline bool is_to_interface(const struct packet *packet)\n{\n",
+	      "static __always_inline bool addressed_to_interface(const struct packet *packet)\n{\n",
 	      out);
 	if (plan->tcp)
 		fputs("\treturn own_mac(packet) || "
@@ -228,7 +228,8 @@ static void emit_interface(const struct plan *plan, FILE *out)
 		fputs("\treturn own_mac(packet) || group_mac(packet);\n}\n\n", out);
 }
 
-/* Of those to its port, the packets that are the listener's; is_to_interface comes besides. */
+/* Of those to its port, the packets that are the listener's; addressed_to_interface comes besides.
+ */
 static void emit_listener_condition(const struct listener *listener, const char *indent, FILE *out)
 {
 	bool both = listener->protocols == (PROTOCOL_TCP | PROTOCOL_UDP);
@@ -238,7 +239,8 @@ static void emit_listener_condition(const struct listener *listener, const char 
 	else
 		fprintf(out, "packet->protocol == IPPROTO_%s",
 			listener->protocols & PROTOCOL_TCP ? "TCP" : "UDP");
-	fprintf(out, " &&\n%sis_to_%s(packet)", indent,
+	fprintf(out, " &&\n%s%s%s(packet)", indent,
+		listener->address_count ? "is_to_" : "addressed_to_",
 		listener->address_count ? listener->name : "host");
 }
 
@@ -266,7 +268,7 @@ static void emit_port_case(const struct rules *rules, size_t first, FILE *out)
 
 static const char *interface_check(const struct plan *plan)
 {
-	return plan->udp ? "is_to_interface" : "own_mac";
+	return plan->udp ? "addressed_to_interface" : "own_mac";
 }
 
 static void emit_ports(const struct plan *plan, FILE *out)
@@ -304,7 +306,7 @@ void emit_find_listener(const struct plan *plan, FILE *out)
 	if (plan->udp)
 		emit_interface(plan, out);
 	if (plan->local)
-		emit_is_to_host(out);
+		emit_addressed_to_host(out);
 	for (size_t i = 0; i < rules->listener_count; i++)
 		if (rules->listeners[i].address_count)
 			emit_addresses(&rules->listeners[i], plan->address_functions, out);
@@ -428,12 +430,12 @@ static void emit_route(const struct listener_plan *planned, FILE *out)
 {
 	const struct listener *listener = planned->listener;
 	struct capitals c = capitals(listener->name);
-	const char *tag = "payload + %s_TAG";
+	const char *tag = "payload + %s_TAG_OFFSET";
 	char argument[80];
 
 	if (is_deep(listener->tag.offset, listener->tag.length)) {
 		fprintf(out,
-			"\tbytes = payload_bytes(packet, %s_TAG, copy, %u);\n"
+			"\tbytes = payload_bytes(packet, %s_TAG_OFFSET, copy, %u);\n"
 			"\tif (!bytes)\n\t\treturn;\n",
 			c.name, listener->tag.length);
 		tag = "bytes";
@@ -554,12 +556,12 @@ static void emit_choice(const struct plan *plan, const struct judge_call *call, 
 	fputs(count > 1 ? "\t}\n" : "", out);
 }
 
-void emit_judge_datagram(const struct plan *plan, FILE *out)
+void emit_datagram_verdict(const struct plan *plan, FILE *out)
 {
 	struct judge_call call = {PROTOCOL_UDP, "packet->listener", "judge_", "(packet, verdict)"};
 
 	fputs("/* What the rules say of a UDP datagram. */\n"
-	      "static __always_inline void judge_datagram(const struct packet *packet, "
+	      "static __always_inline void datagram_verdict(const struct packet *packet, "
 	      "struct verdict *verdict)\n{\n",
 	      out);
 	if (plan->judge_functions) {
@@ -575,7 +577,7 @@ void emit_judge_datagram(const struct plan *plan, FILE *out)
 	fputs("}\n", out);
 }
 
-void emit_judge_payload(const struct plan *plan, FILE *out)
+void emit_payload_verdict(const struct plan *plan, FILE *out)
 {
 	struct judge_call call = {PROTOCOL_TCP, "listener", "judge_", "(&packet, &verdict)"};
 
@@ -583,7 +585,7 @@ void emit_judge_payload(const struct plan *plan, FILE *out)
 	      " * What the rules say of the first segment of a TCP connection. A global function: the\n"
 	      " * verifier walks it once, and not once for each of the many ways to it.\n"
 	      " */\n"
-	      "__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, "
+	      "__noinline __u64 payload_verdict(struct xdp_md *xdp, __u32 listener, __u32 offset, "
 	      "__u32 length)\n{\n",
 	      out);
 	if (plan->judge_functions) {

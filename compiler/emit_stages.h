@@ -35,8 +35,8 @@ void emit_find_listener(const struct plan *plan, FILE *out);
 void emit_judges(const struct plan *plan, FILE *out);
 
 /* What chooses among them, for each protocol. */
-void emit_judge_datagram(const struct plan *plan, FILE *out);
-void emit_judge_payload(const struct plan *plan, FILE *out);
+void emit_datagram_verdict(const struct plan *plan, FILE *out);
+void emit_payload_verdict(const struct plan *plan, FILE *out);
 
 /* What a datagram with a new destination port leaves behind for its replies. */
 void emit_replies(const struct plan *plan, FILE *out);

@@ -14,8 +14,8 @@
 /* part: hand_over_counters (needs: capture_tc, counter, packet, pending, skb) */
 enum hand_over {
 	DELIVERED,
-	NO_LISTENER,
-	MPTCP_LISTENER,
+	LISTENER_MISSING,
+	LISTENER_MPTCP,
 	BACKLOG,
 	REPLAY,
 	NOT_TAKEN,
@@ -178,12 +178,12 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 	bool group, dropped_nothing;
 
 	if (listener->state != TCP_LISTEN) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	tcp = bpf_skc_to_tcp_sock(listener);
 	if (!tcp) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
@@ -198,7 +198,7 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 		return TC_ACT_SHOT;
 	}
 	if (bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs))) {
-		count_hand_over(skb, packet, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
+		count_hand_over(skb, packet, known, tcp->is_mptcp ? LISTENER_MPTCP : NOT_TAKEN);
 		return TC_ACT_UNSPEC;
 	}
 	if (!known->delivered)
@@ -253,7 +253,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
 	if (!listener) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	action = give(skb, packet, known, listener);

@@ -64,7 +64,7 @@ static __always_inline __u32 opening_age(const struct packet *packet,
 	return cookie_age(packet, connection, isn);
 }
 
-/* part: receive_tcp (needs: answer_tcp, bound_ports, capture, cookie, checksum_update, find_socket, from_client, is_martian, judge_payload, mss, next_hop, observe_tcp, packed_verdict, pending, port_index, reasons, tcp_options, verdict) */
+/* part: receive_tcp (needs: answer_tcp, bound_ports, capture, cookie, checksum_update, find_socket, from_client, is_martian, payload_verdict, mss, next_hop, observe_tcp, packed_verdict, pending, port_index, reasons, tcp_options, verdict) */
 const volatile __u16 mplex_window;			     /* to announce; 0: 65535 */
 const volatile __u8 mplex_window_scale;			     /* to announce; 255: none */
 const volatile __u8 mplex_sack, mplex_timestamps, mplex_ecn; /* 1: the sysctl allows it */
@@ -219,10 +219,10 @@ static __always_inline void end_time_wait(const struct packet *packet,
 	seq[1] = low;
 }
 
-static __always_inline void judge_segment(const struct packet *packet, struct verdict *verdict)
+static __always_inline void segment_verdict(const struct packet *packet, struct verdict *verdict)
 {
-	unpack_verdict(judge_payload(packet->context, packet->listener,
-				     packet->payload - packet->data, packet->payload_length),
+	unpack_verdict(payload_verdict(packet->context, packet->listener,
+				       packet->payload - packet->data, packet->payload_length),
 		       verdict);
 }
 
@@ -241,7 +241,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
-	judge_segment(packet, verdict);
+	segment_verdict(packet, verdict);
 	if (!verdict->port && mplex_observe)
 		bpf_map_delete_elem(&pending, &connection->tuple);
 	if (!verdict->port)

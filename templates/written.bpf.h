@@ -31,8 +31,8 @@ enum {
 };
 
 /* Judges a message by its listener's rules: what lies at an offset into the frame. */
-/* written: judge_payload */
-__u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length);
+/* written: payload_verdict */
+__u64 payload_verdict(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length);
 
 /* skip_extensions in the program's own kind of context. */
 /* written: extensions */
@@ -78,7 +78,7 @@ bool quote(const struct packet *packet, struct packet *quote);
 /* Not called by any part: the programs, and what only they call. */
 /* written: find_listener */
 /* written: judges */
-/* written: judge_datagram */
+/* written: datagram_verdict */
 /* written: receive_udp */
 /* written: receive */
 /* written: mplex_xdp */

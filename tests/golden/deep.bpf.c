@@ -89,7 +89,7 @@ enum {
 	DEEP_PORT = 4000,
 	DEEP_LENGTH_MIN = 2000, /* payload bytes of a message */
 	DEEP_LENGTH_MAX = 9000,
-	DEEP_TAG = 1500, /* its offset */
+	DEEP_TAG_OFFSET = 1500,
 	DEEP_ROUTES = 6, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 15,
 };
@@ -447,12 +447,12 @@ static __always_inline bool is_local_ipv6(const __be32 *to)
 }
 
 /* To this interface; a UDP datagram may also be to a group. */
-static __always_inline bool is_to_interface(const struct packet *packet)
+static __always_inline bool addressed_to_interface(const struct packet *packet)
 {
 	return own_mac(packet) || group_mac(packet);
 }
 
-static __always_inline bool is_to_host(const struct packet *packet)
+static __always_inline bool addressed_to_host(const struct packet *packet)
 {
 	const struct iphdr *ipv4 = packet->ip;
 	const struct ipv6hdr *ipv6 = packet->ip;
@@ -468,8 +468,8 @@ static __always_inline bool find_listener(struct packet *packet)
 	packet->listener = DEEP_LISTENER;
 	return packet->dport == bpf_htons(DEEP_PORT) &&
 	       packet->protocol == IPPROTO_UDP &&
-	       is_to_host(packet) &&
-	       is_to_interface(packet);
+	       addressed_to_host(packet) &&
+	       addressed_to_interface(packet);
 }
 
 struct udphdr {
@@ -556,7 +556,7 @@ static const struct {
 	__u32 tag;
 	__u16 port;
 	__u16 route;
-} deep_slots[DEEP_SLOTS] SEC(".rodata") = {
+} slots_deep[DEEP_SLOTS] SEC(".rodata") = {
 	[0] = { 1, 0, 0 }, /* no route: zeros here would be found as a tag */
 	[2] = { 800, 4008, 7 }, /* 800 */
 	[3] = { 3, 4003, 2 }, /* 3 */
@@ -577,9 +577,9 @@ static __always_inline bool route_deep(const __u8 *tag, struct verdict *verdict)
 
 	hash = word * 0x657eecdd3cb13d09ULL;
 	slot = hash >> 60;
-	if (deep_slots[slot].tag == word) {
-		verdict->port = deep_slots[slot].port;
-		verdict->counter = DEEP_ROUTES + deep_slots[slot].route;
+	if (slots_deep[slot].tag == word) {
+		verdict->port = slots_deep[slot].port;
+		verdict->counter = DEEP_ROUTES + slots_deep[slot].route;
 		return true;
 	}
 	return false;
@@ -601,7 +601,7 @@ static __always_inline void judge_deep(const struct packet *packet, struct verdi
 		return;
 	if (load_u64(bytes) != 0x0102030405060708ULL)
 		return;
-	bytes = payload_bytes(packet, DEEP_TAG, copy, 2);
+	bytes = payload_bytes(packet, DEEP_TAG_OFFSET, copy, 2);
 	if (!bytes)
 		return;
 	verdict->port = DEEP_PORT; /* otherwise */
@@ -612,7 +612,7 @@ static __always_inline void judge_deep(const struct packet *packet, struct verdi
 
 
 /* What the rules say of a UDP datagram. */
-static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
+static __always_inline void datagram_verdict(const struct packet *packet, struct verdict *verdict)
 {
 	judge_deep(packet, verdict);
 }
@@ -793,7 +793,7 @@ static __always_inline __u32 get_reply_port(__be16 backend)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge_datagram(packet, verdict);
+	datagram_verdict(packet, verdict);
 	capture_packet(packet, verdict);
 	if (mplex_observe)
 		return XDP_PASS;

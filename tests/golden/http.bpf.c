@@ -100,7 +100,7 @@ enum {
 	WEB_PORT = 8000,
 	WEB_LENGTH_MIN = 18, /* payload bytes of a message */
 	WEB_LENGTH_MAX = 65507,
-	WEB_TAG = 0, /* its offset */
+	WEB_TAG_OFFSET = 0,
 	WEB_END = 9, /* of the bytes that are looked at */
 	WEB_ROUTES = 17, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 20,
@@ -452,7 +452,7 @@ static __always_inline bool is_local_ipv6(const __be32 *to)
 						 : !mplex_local_known;
 }
 
-static __always_inline bool is_to_host(const struct packet *packet)
+static __always_inline bool addressed_to_host(const struct packet *packet)
 {
 	const struct iphdr *ipv4 = packet->ip;
 	const struct ipv6hdr *ipv6 = packet->ip;
@@ -468,7 +468,7 @@ static __always_inline bool find_listener(struct packet *packet)
 	packet->listener = WEB_LISTENER;
 	return packet->dport == bpf_htons(WEB_PORT) &&
 	       packet->protocol == IPPROTO_TCP &&
-	       is_to_host(packet) &&
+	       addressed_to_host(packet) &&
 	       own_mac(packet);
 }
 
@@ -1146,7 +1146,7 @@ static const struct {
 	__u64 tag[2];
 	__u16 port;
 	__u16 route;
-} web_slots[WEB_SLOTS] SEC(".rodata") = {
+} slots_web[WEB_SLOTS] SEC(".rodata") = {
 	[0] = { { 0x474554202f617070, 0x32 }, 8002, 1 }, /* "GET /app2" */
 	[1] = { { 0x474554202f617070, 0x31 }, 8001, 0 }, /* "GET /app1" */
 	[3] = { { 0x474554202f737461, 0x74 }, 8003, 2 }, /* "GET /stat" */
@@ -1162,10 +1162,10 @@ static __always_inline bool route_web(const __u8 *tag, struct verdict *verdict)
 	hash = word0 * 0x657eecdd3cb13d09ULL +
 	       word1 * 0xc2d326e0055bdef7ULL;
 	slot = hash >> 62;
-	if (web_slots[slot].tag[0] == word0 &&
-	    web_slots[slot].tag[1] == word1) {
-		verdict->port = web_slots[slot].port;
-		verdict->counter = WEB_ROUTES + web_slots[slot].route;
+	if (slots_web[slot].tag[0] == word0 &&
+	    slots_web[slot].tag[1] == word1) {
+		verdict->port = slots_web[slot].port;
+		verdict->counter = WEB_ROUTES + slots_web[slot].route;
 		return true;
 	}
 	return false;
@@ -1185,7 +1185,7 @@ static __always_inline void judge_web(const struct packet *packet, struct verdic
 		return;
 	verdict->port = WEB_PORT; /* otherwise */
 	verdict->reason = REASON_TAG;
-	if (route_web(payload + WEB_TAG, verdict))
+	if (route_web(payload + WEB_TAG_OFFSET, verdict))
 		verdict->reason = REASON_ROUTED;
 }
 
@@ -1213,7 +1213,7 @@ enum {
  * What the rules say of the first segment of a TCP connection. A global function: the
  * verifier walks it once, and not once for each of the many ways to it.
  */
-__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
+__noinline __u64 payload_verdict(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
 {
 	void *data = (void *)(long)xdp->data;
 	struct packet packet = {
@@ -1722,10 +1722,10 @@ static __always_inline void end_time_wait(const struct packet *packet,
 	seq[1] = low;
 }
 
-static __always_inline void judge_segment(const struct packet *packet, struct verdict *verdict)
+static __always_inline void segment_verdict(const struct packet *packet, struct verdict *verdict)
 {
-	unpack_verdict(judge_payload(packet->context, packet->listener,
-				     packet->payload - packet->data, packet->payload_length),
+	unpack_verdict(payload_verdict(packet->context, packet->listener,
+				       packet->payload - packet->data, packet->payload_length),
 		       verdict);
 }
 
@@ -1744,7 +1744,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
-	judge_segment(packet, verdict);
+	segment_verdict(packet, verdict);
 	if (!verdict->port && mplex_observe)
 		bpf_map_delete_elem(&pending, &connection->tuple);
 	if (!verdict->port)
@@ -2033,8 +2033,8 @@ __noinline int capture_tc(struct __sk_buff *skb, __u32 listener, __u32 outcome, 
 
 enum hand_over {
 	DELIVERED,
-	NO_LISTENER,
-	MPTCP_LISTENER,
+	LISTENER_MISSING,
+	LISTENER_MPTCP,
 	BACKLOG,
 	REPLAY,
 	NOT_TAKEN,
@@ -2164,12 +2164,12 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 	bool group, dropped_nothing;
 
 	if (listener->state != TCP_LISTEN) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	tcp = bpf_skc_to_tcp_sock(listener);
 	if (!tcp) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
@@ -2184,7 +2184,7 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 		return TC_ACT_SHOT;
 	}
 	if (bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs))) {
-		count_hand_over(skb, packet, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
+		count_hand_over(skb, packet, known, tcp->is_mptcp ? LISTENER_MPTCP : NOT_TAKEN);
 		return TC_ACT_UNSPEC;
 	}
 	if (!known->delivered)
@@ -2239,7 +2239,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
 	if (!listener) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	action = give(skb, packet, known, listener);

@@ -89,7 +89,7 @@ enum {
 	ALONE_PORT = 4000,
 	ALONE_LENGTH_MIN = 8, /* payload bytes of a message */
 	ALONE_LENGTH_MAX = 8,
-	ALONE_TAG = 0, /* its offset */
+	ALONE_TAG_OFFSET = 0,
 	ALONE_ROUTES = 6, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 7,
 };
@@ -225,7 +225,7 @@ static __always_inline bool group_mac(const struct packet *packet)
 }
 
 /* To this interface; a UDP datagram may also be to a group. */
-static __always_inline bool is_to_interface(const struct packet *packet)
+static __always_inline bool addressed_to_interface(const struct packet *packet)
 {
 	return own_mac(packet) || group_mac(packet);
 }
@@ -248,7 +248,7 @@ static __always_inline bool find_listener(struct packet *packet)
 	return packet->dport == bpf_htons(ALONE_PORT) &&
 	       packet->protocol == IPPROTO_UDP &&
 	       is_to_alone(packet) &&
-	       is_to_interface(packet);
+	       addressed_to_interface(packet);
 }
 
 struct udphdr {
@@ -328,13 +328,13 @@ static __always_inline void judge_alone(const struct packet *packet, struct verd
 	if ((void *)(payload + 4) > packet->data_end)
 		return;
 	verdict->reason = REASON_TAG;
-	if (route_alone(payload + ALONE_TAG, verdict))
+	if (route_alone(payload + ALONE_TAG_OFFSET, verdict))
 		verdict->reason = REASON_ROUTED;
 }
 
 
 /* What the rules say of a UDP datagram. */
-static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
+static __always_inline void datagram_verdict(const struct packet *packet, struct verdict *verdict)
 {
 	judge_alone(packet, verdict);
 }
@@ -471,7 +471,7 @@ static __always_inline void readdress(const struct packet *packet, __u16 port)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge_datagram(packet, verdict);
+	datagram_verdict(packet, verdict);
 	capture_packet(packet, verdict);
 	if (mplex_observe)
 		return XDP_PASS;

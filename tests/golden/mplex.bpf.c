@@ -100,7 +100,7 @@ enum {
 	ENTITIES_PORT = 5000,
 	ENTITIES_LENGTH_MIN = 290, /* payload bytes of a message */
 	ENTITIES_LENGTH_MAX = 294,
-	ENTITIES_TAG = 20, /* its offset */
+	ENTITIES_TAG_OFFSET = 20,
 	ENTITIES_END = 23, /* of the bytes that are looked at */
 	ENTITIES_ROUTES = 17, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 20,
@@ -459,12 +459,12 @@ static __always_inline bool is_local_ipv6(const __be32 *to)
 }
 
 /* To this interface; a UDP datagram may also be to a group. */
-static __always_inline bool is_to_interface(const struct packet *packet)
+static __always_inline bool addressed_to_interface(const struct packet *packet)
 {
 	return own_mac(packet) || (packet->protocol == IPPROTO_UDP && group_mac(packet));
 }
 
-static __always_inline bool is_to_host(const struct packet *packet)
+static __always_inline bool addressed_to_host(const struct packet *packet)
 {
 	const struct iphdr *ipv4 = packet->ip;
 	const struct ipv6hdr *ipv6 = packet->ip;
@@ -480,8 +480,8 @@ static __always_inline bool find_listener(struct packet *packet)
 	packet->listener = ENTITIES_LISTENER;
 	return packet->dport == bpf_htons(ENTITIES_PORT) &&
 	       (packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP) &&
-	       is_to_host(packet) &&
-	       is_to_interface(packet);
+	       addressed_to_host(packet) &&
+	       addressed_to_interface(packet);
 }
 
 struct tcphdr {
@@ -1158,7 +1158,7 @@ static const struct {
 	__u32 tag;
 	__u16 port;
 	__u16 route;
-} entities_slots[ENTITIES_SLOTS] SEC(".rodata") = {
+} slots_entities[ENTITIES_SLOTS] SEC(".rodata") = {
 	[0] = { 0x363032, 5003, 2 }, /* "602" */
 	[1] = { 0x363030, 5001, 0 }, /* "600" */
 	[3] = { 0x363031, 5002, 1 }, /* "601" */
@@ -1172,9 +1172,9 @@ static __always_inline bool route_entities(const __u8 *tag, struct verdict *verd
 
 	hash = word * 0x53cb9f0c747ea2ebULL;
 	slot = hash >> 62;
-	if (entities_slots[slot].tag == word) {
-		verdict->port = entities_slots[slot].port;
-		verdict->counter = ENTITIES_ROUTES + entities_slots[slot].route;
+	if (slots_entities[slot].tag == word) {
+		verdict->port = slots_entities[slot].port;
+		verdict->counter = ENTITIES_ROUTES + slots_entities[slot].route;
 		return true;
 	}
 	return false;
@@ -1198,7 +1198,7 @@ static __always_inline void judge_entities(const struct packet *packet, struct v
 	if ((void *)(payload + 23) > packet->data_end)
 		return;
 	verdict->reason = REASON_TAG;
-	if (route_entities(payload + ENTITIES_TAG, verdict))
+	if (route_entities(payload + ENTITIES_TAG_OFFSET, verdict))
 		verdict->reason = REASON_ROUTED;
 }
 
@@ -1226,7 +1226,7 @@ enum {
  * What the rules say of the first segment of a TCP connection. A global function: the
  * verifier walks it once, and not once for each of the many ways to it.
  */
-__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
+__noinline __u64 payload_verdict(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
 {
 	void *data = (void *)(long)xdp->data;
 	struct packet packet = {
@@ -1735,10 +1735,10 @@ static __always_inline void end_time_wait(const struct packet *packet,
 	seq[1] = low;
 }
 
-static __always_inline void judge_segment(const struct packet *packet, struct verdict *verdict)
+static __always_inline void segment_verdict(const struct packet *packet, struct verdict *verdict)
 {
-	unpack_verdict(judge_payload(packet->context, packet->listener,
-				     packet->payload - packet->data, packet->payload_length),
+	unpack_verdict(payload_verdict(packet->context, packet->listener,
+				       packet->payload - packet->data, packet->payload_length),
 		       verdict);
 }
 
@@ -1757,7 +1757,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
-	judge_segment(packet, verdict);
+	segment_verdict(packet, verdict);
 	if (!verdict->port && mplex_observe)
 		bpf_map_delete_elem(&pending, &connection->tuple);
 	if (!verdict->port)
@@ -1927,7 +1927,7 @@ static __always_inline bool parse_udp(struct packet *packet)
 }
 
 /* What the rules say of a UDP datagram. */
-static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
+static __always_inline void datagram_verdict(const struct packet *packet, struct verdict *verdict)
 {
 	judge_entities(packet, verdict);
 }
@@ -2168,7 +2168,7 @@ static __always_inline void track(const struct packet *packet, __u16 backend)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge_datagram(packet, verdict);
+	datagram_verdict(packet, verdict);
 	capture_packet(packet, verdict);
 	if (mplex_observe)
 		return XDP_PASS;
@@ -2327,8 +2327,8 @@ __noinline int capture_tc(struct __sk_buff *skb, __u32 listener, __u32 outcome, 
 
 enum hand_over {
 	DELIVERED,
-	NO_LISTENER,
-	MPTCP_LISTENER,
+	LISTENER_MISSING,
+	LISTENER_MPTCP,
 	BACKLOG,
 	REPLAY,
 	NOT_TAKEN,
@@ -2458,12 +2458,12 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 	bool group, dropped_nothing;
 
 	if (listener->state != TCP_LISTEN) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	tcp = bpf_skc_to_tcp_sock(listener);
 	if (!tcp) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
@@ -2478,7 +2478,7 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 		return TC_ACT_SHOT;
 	}
 	if (bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs))) {
-		count_hand_over(skb, packet, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
+		count_hand_over(skb, packet, known, tcp->is_mptcp ? LISTENER_MPTCP : NOT_TAKEN);
 		return TC_ACT_UNSPEC;
 	}
 	if (!known->delivered)
@@ -2533,7 +2533,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
 	if (!listener) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	action = give(skb, packet, known, listener);

@@ -102,13 +102,13 @@ enum {
 	NORTH_PORT = 7000,
 	NORTH_LENGTH_MIN = 64, /* payload bytes of a message */
 	NORTH_LENGTH_MAX = 4096,
-	NORTH_TAG = 0, /* its offset */
+	NORTH_TAG_OFFSET = 0,
 	NORTH_END = 3, /* of the bytes that are looked at */
 	NORTH_ROUTES = 34, /* from REASON_ROUTED's counter to its first route's */
 	SOUTH_PORT = 7000,
 	SOUTH_LENGTH_MIN = 64, /* payload bytes of a message */
 	SOUTH_LENGTH_MAX = 4096,
-	SOUTH_TAG = 0, /* its offset */
+	SOUTH_TAG_OFFSET = 0,
 	SOUTH_END = 3, /* of the bytes that are looked at */
 	SOUTH_ROUTES = 19, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 38,
@@ -428,7 +428,7 @@ static __always_inline bool group_mac(const struct packet *packet)
 }
 
 /* To this interface; a UDP datagram may also be to a group. */
-static __always_inline bool is_to_interface(const struct packet *packet)
+static __always_inline bool addressed_to_interface(const struct packet *packet)
 {
 	return own_mac(packet) || (packet->protocol == IPPROTO_UDP && group_mac(packet));
 }
@@ -487,7 +487,7 @@ static __always_inline bool find_listener(struct packet *packet)
 		return false;
 	}
 	packet->listener = unknown(packet, listener);
-	return is_to_interface(packet);
+	return addressed_to_interface(packet);
 }
 
 struct tcphdr {
@@ -1164,7 +1164,7 @@ static const struct {
 	__u32 tag;
 	__u16 port;
 	__u16 route;
-} north_slots[NORTH_SLOTS] SEC(".rodata") = {
+} slots_north[NORTH_SLOTS] SEC(".rodata") = {
 	[0] = { 0x4f5244, 7101, 1 }, /* "ORD" */
 	[1] = { 0x494e56, 7102, 0 }, /* "INV" */
 };
@@ -1177,9 +1177,9 @@ static __always_inline bool route_north(const __u8 *tag, struct verdict *verdict
 
 	hash = word * 0xe220a8397b1dcdafULL;
 	slot = hash >> 63;
-	if (north_slots[slot].tag == word) {
-		verdict->port = north_slots[slot].port;
-		verdict->counter = NORTH_ROUTES + north_slots[slot].route;
+	if (slots_north[slot].tag == word) {
+		verdict->port = slots_north[slot].port;
+		verdict->counter = NORTH_ROUTES + slots_north[slot].route;
 		return true;
 	}
 	return false;
@@ -1198,7 +1198,7 @@ static __always_inline void judge_north(const struct packet *packet, struct verd
 	if ((void *)(payload + 3) > packet->data_end)
 		return;
 	verdict->reason = REASON_TAG;
-	if (route_north(payload + NORTH_TAG, verdict))
+	if (route_north(payload + NORTH_TAG_OFFSET, verdict))
 		verdict->reason = REASON_ROUTED;
 }
 
@@ -1209,7 +1209,7 @@ static const struct {
 	__u32 tag;
 	__u16 port;
 	__u16 route;
-} south_slots[SOUTH_SLOTS] SEC(".rodata") = {
+} slots_south[SOUTH_SLOTS] SEC(".rodata") = {
 	[0] = { 0x4f5244, 7201, 1 }, /* "ORD" */
 	[1] = { 0x494e56, 7202, 0 }, /* "INV" */
 };
@@ -1222,9 +1222,9 @@ static __always_inline bool route_south(const __u8 *tag, struct verdict *verdict
 
 	hash = word * 0xe220a8397b1dcdafULL;
 	slot = hash >> 63;
-	if (south_slots[slot].tag == word) {
-		verdict->port = south_slots[slot].port;
-		verdict->counter = SOUTH_ROUTES + south_slots[slot].route;
+	if (slots_south[slot].tag == word) {
+		verdict->port = slots_south[slot].port;
+		verdict->counter = SOUTH_ROUTES + slots_south[slot].route;
 		return true;
 	}
 	return false;
@@ -1247,7 +1247,7 @@ static __always_inline void judge_south(const struct packet *packet, struct verd
 	if ((void *)(payload + 3) > packet->data_end)
 		return;
 	verdict->reason = REASON_TAG;
-	if (route_south(payload + SOUTH_TAG, verdict))
+	if (route_south(payload + SOUTH_TAG_OFFSET, verdict))
 		verdict->reason = REASON_ROUTED;
 }
 
@@ -1275,7 +1275,7 @@ enum {
  * What the rules say of the first segment of a TCP connection. A global function: the
  * verifier walks it once, and not once for each of the many ways to it.
  */
-__noinline __u64 judge_payload(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
+__noinline __u64 payload_verdict(struct xdp_md *xdp, __u32 listener, __u32 offset, __u32 length)
 {
 	void *data = (void *)(long)xdp->data;
 	struct packet packet = {
@@ -1791,10 +1791,10 @@ static __always_inline void end_time_wait(const struct packet *packet,
 	seq[1] = low;
 }
 
-static __always_inline void judge_segment(const struct packet *packet, struct verdict *verdict)
+static __always_inline void segment_verdict(const struct packet *packet, struct verdict *verdict)
 {
-	unpack_verdict(judge_payload(packet->context, packet->listener,
-				     packet->payload - packet->data, packet->payload_length),
+	unpack_verdict(payload_verdict(packet->context, packet->listener,
+				       packet->payload - packet->data, packet->payload_length),
 		       verdict);
 }
 
@@ -1813,7 +1813,7 @@ static __always_inline int receive_data(struct packet *packet, struct connection
 			REASON_PENDING; /* judged before: TC knows whether it got through */
 		return XDP_PASS;
 	}
-	judge_segment(packet, verdict);
+	segment_verdict(packet, verdict);
 	if (!verdict->port && mplex_observe)
 		bpf_map_delete_elem(&pending, &connection->tuple);
 	if (!verdict->port)
@@ -1983,7 +1983,7 @@ static __always_inline bool parse_udp(struct packet *packet)
 }
 
 /* What the rules say of a UDP datagram. */
-static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
+static __always_inline void datagram_verdict(const struct packet *packet, struct verdict *verdict)
 {
 	judge_south(packet, verdict);
 }
@@ -2224,7 +2224,7 @@ static __always_inline void track(const struct packet *packet, __u16 backend)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge_datagram(packet, verdict);
+	datagram_verdict(packet, verdict);
 	capture_packet(packet, verdict);
 	if (mplex_observe)
 		return XDP_PASS;
@@ -2383,8 +2383,8 @@ __noinline int capture_tc(struct __sk_buff *skb, __u32 listener, __u32 outcome, 
 
 enum hand_over {
 	DELIVERED,
-	NO_LISTENER,
-	MPTCP_LISTENER,
+	LISTENER_MISSING,
+	LISTENER_MPTCP,
 	BACKLOG,
 	REPLAY,
 	NOT_TAKEN,
@@ -2514,12 +2514,12 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 	bool group, dropped_nothing;
 
 	if (listener->state != TCP_LISTEN) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	tcp = bpf_skc_to_tcp_sock(listener);
 	if (!tcp) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	sk = &tcp->inet_conn.icsk_inet.sk;
@@ -2534,7 +2534,7 @@ static __always_inline int give(struct __sk_buff *skb, const struct packet *pack
 		return TC_ACT_SHOT;
 	}
 	if (bpf_sk_assign_tcp_reqsk(skb, sk, &attrs, sizeof(attrs))) {
-		count_hand_over(skb, packet, known, tcp->is_mptcp ? MPTCP_LISTENER : NOT_TAKEN);
+		count_hand_over(skb, packet, known, tcp->is_mptcp ? LISTENER_MPTCP : NOT_TAKEN);
 		return TC_ACT_UNSPEC;
 	}
 	if (!known->delivered)
@@ -2589,7 +2589,7 @@ static __always_inline int hand_over(struct __sk_buff *skb, struct packet *packe
 	listener_tuple(packet, known->port, &tuple);
 	listener = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
 	if (!listener) {
-		count_hand_over(skb, packet, known, NO_LISTENER);
+		count_hand_over(skb, packet, known, LISTENER_MISSING);
 		return TC_ACT_UNSPEC;
 	}
 	action = give(skb, packet, known, listener);

@@ -89,7 +89,7 @@ enum {
 	TELEMETRY_PORT = 9000,
 	TELEMETRY_LENGTH_MIN = 16, /* payload bytes of a message */
 	TELEMETRY_LENGTH_MAX = 1400,
-	TELEMETRY_TAG = 4, /* its offset */
+	TELEMETRY_TAG_OFFSET = 4,
 	TELEMETRY_ROUTES = 6, /* from REASON_ROUTED's counter to its first route's */
 	COUNTERS = 10,
 };
@@ -412,12 +412,12 @@ static __always_inline bool is_local_ipv6(const __be32 *to)
 }
 
 /* To this interface; a UDP datagram may also be to a group. */
-static __always_inline bool is_to_interface(const struct packet *packet)
+static __always_inline bool addressed_to_interface(const struct packet *packet)
 {
 	return own_mac(packet) || group_mac(packet);
 }
 
-static __always_inline bool is_to_host(const struct packet *packet)
+static __always_inline bool addressed_to_host(const struct packet *packet)
 {
 	const struct iphdr *ipv4 = packet->ip;
 	const struct ipv6hdr *ipv6 = packet->ip;
@@ -433,8 +433,8 @@ static __always_inline bool find_listener(struct packet *packet)
 	packet->listener = TELEMETRY_LISTENER;
 	return packet->dport == bpf_htons(TELEMETRY_PORT) &&
 	       packet->protocol == IPPROTO_UDP &&
-	       is_to_host(packet) &&
-	       is_to_interface(packet);
+	       addressed_to_host(packet) &&
+	       addressed_to_interface(packet);
 }
 
 struct udphdr {
@@ -518,7 +518,7 @@ static const struct {
 	__u32 tag;
 	__u16 port;
 	__u16 route;
-} telemetry_slots[TELEMETRY_SLOTS] SEC(".rodata") = {
+} slots_telemetry[TELEMETRY_SLOTS] SEC(".rodata") = {
 	[0] = { 4294967295, 9003, 3 }, /* 0xffffffff */
 	[1] = { 2000, 9002, 2 }, /* 2000 */
 	[2] = { 1000, 9001, 0 }, /* 1000 */
@@ -534,10 +534,10 @@ static __always_inline __u64 route_telemetry(const __u8 *tag, struct verdict *ve
 
 	hash = word * 0x3ee5789041c98ac3ULL;
 	slot = hash >> 62;
-	found = is_zero(telemetry_slots[slot].tag ^ word);
-	verdict->port = choose(found, telemetry_slots[slot].port, verdict->port);
+	found = is_zero(slots_telemetry[slot].tag ^ word);
+	verdict->port = choose(found, slots_telemetry[slot].port, verdict->port);
 	verdict->counter =
-		choose(found, TELEMETRY_ROUTES + telemetry_slots[slot].route, verdict->counter);
+		choose(found, TELEMETRY_ROUTES + slots_telemetry[slot].route, verdict->counter);
 	return found;
 }
 
@@ -553,13 +553,13 @@ static __always_inline void judge_telemetry(const struct packet *packet, struct 
 	if ((void *)(payload + 8) > packet->data_end)
 		return;
 	verdict->port = TELEMETRY_PORT; /* otherwise */
-	verdict->reason = choose(route_telemetry(payload + TELEMETRY_TAG, verdict), REASON_ROUTED,
+	verdict->reason = choose(route_telemetry(payload + TELEMETRY_TAG_OFFSET, verdict), REASON_ROUTED,
 				 REASON_TAG);
 }
 
 
 /* What the rules say of a UDP datagram. */
-static __always_inline void judge_datagram(const struct packet *packet, struct verdict *verdict)
+static __always_inline void datagram_verdict(const struct packet *packet, struct verdict *verdict)
 {
 	judge_telemetry(packet, verdict);
 }
@@ -710,7 +710,7 @@ static __always_inline int steer(const struct packet *packet, __u64 port)
 /* A UDP datagram to a listen port. */
 static __always_inline int receive_udp(struct packet *packet, struct verdict *verdict)
 {
-	judge_datagram(packet, verdict);
+	datagram_verdict(packet, verdict);
 	capture_packet(packet, verdict);
 	if (mplex_observe)
 		return XDP_PASS;
