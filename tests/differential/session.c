@@ -78,13 +78,14 @@ static void print_rules(const char *text, FILE *out)
 static void print_host(const struct host *host, FILE *out)
 {
 	fprintf(out,
-		"host: MAC %s, local known %d (%u IPv4, %u IPv6), key %016lx %016lx, MSS %u %u, "
-		"window %u << %u, SACK %d, timestamps %d, ECN %d, TTL %u, hop limit %u, "
+		"host: MAC %02x:%02x:%02x:%02x:%02x:%02x, local known %d (%u IPv4, %u IPv6), "
+		"key %016lx %016lx, MSS %u %u, window %u << %u, SACK %d, timestamps %d, ECN %d, TTL %u, hop limit %u, "
 		"redirect %d\n",
-		host->mac[0] ? "set" : "unset", host->local_known, host->local_v4_count,
-		host->local_v6_count, host->key[0], host->key[1], host->mss_v4, host->mss_v6,
-		host->window, host->window_scale, host->sack, host->timestamps, host->ecn,
-		host->ttl, host->hop_limit, host->redirect);
+		host->mac[0], host->mac[1], host->mac[2], host->mac[3], host->mac[4], host->mac[5],
+		host->local_known, host->local_v4_count, host->local_v6_count, host->key[0],
+		host->key[1], host->mss_v4, host->mss_v6, host->window, host->window_scale,
+		host->sack, host->timestamps, host->ecn, host->ttl, host->hop_limit,
+		host->redirect);
 }
 
 /* Writes a report in one piece, so that those of several workers do not mix. */

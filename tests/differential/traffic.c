@@ -90,6 +90,22 @@ static unsigned get16(const uint8_t *bytes)
 
 /* ---- The host ---- */
 
+/* Unset, ours, or one that is 0 but for two bytes. */
+static void draw_mac(struct random *random, uint8_t mac[6])
+{
+	if (random_chance(random, 40))
+		memcpy(mac, OUR_MAC, 6);
+	else if (random_chance(random, 60))
+		mac[2 * random_below(random, 3)] = 2;
+}
+
+static void put_mac(const struct host *host, uint8_t to[6])
+{
+	static const uint8_t unset[6];
+
+	memcpy(to, memcmp(host->mac, unset, 6) ? host->mac : OUR_MAC, 6);
+}
+
 /* Of a constant that nobody need have written. */
 static uint16_t or_unset(struct random *random, unsigned value)
 {
@@ -116,8 +132,7 @@ void host_draw(struct random *random, struct host *host)
 		.observe = random_chance(random, 15),
 	};
 
-	if (random_chance(random, 90))
-		memcpy(drawn.mac, OUR_MAC, 6);
+	draw_mac(random, drawn.mac);
 	if (random_chance(random, 95))
 		random_fill(random, drawn.key, sizeof(drawn.key));
 	if (random_chance(random, 10))
@@ -920,7 +935,7 @@ static void start(const struct traffic *traffic, const struct listener *listener
 	struct random *random = traffic->random;
 
 	memset(packet, 0, offsetof(struct packet, payload));
-	memcpy(packet->to, OUR_MAC, 6);
+	put_mac(traffic->host, packet->to);
 	random_fill(random, packet->from, 6);
 	packet->from[0] &= 0xfe;
 	packet->ethertype = family == 4 ? 0x0800 : 0x86dd;
