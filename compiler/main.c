@@ -50,8 +50,8 @@ static const char help[] =
 	"  --test             run the tests of the rule file; with -o, write only if all pass\n"
 	"  --explain          print what was chosen and why\n"
 	"  --dispatch=SHAPE   how tags are looked up: auto (default), chain, hash\n"
-	"  --counters=WHAT    count each route, or only each listener: route, listener\n"
-	"                     (default: route up to 1024 routes)\n"
+	"  --counters=WHAT    what is counted: auto (default: each route, up to 1024 of\n"
+	"                     them), route, listener (its routes together)\n"
 	"  -Werror            treat warnings as errors\n"
 	"  --diagnostics=FORM text (default), or json: one line on standard error\n"
 	"  -MD                also write OUT.d, what OUT depends on, for make\n"
@@ -96,7 +96,8 @@ static bool read_options(int argc, char **argv, struct options *options, int *st
 {
 	static const char *const shapes[] = {
 		[DISPATCH_AUTO] = "auto", [DISPATCH_CHAIN] = "chain", [DISPATCH_HASH] = "hash"};
-	static const char *const counters[] = {"listener", "route"};
+	static const char *const counters[] = {
+		[COUNT_AUTO] = "auto", [COUNT_ROUTES] = "route", [COUNT_LISTENERS] = "listener"};
 	static const char *const formats[] = {
 		[DIAGNOSTICS_TEXT] = "text", [DIAGNOSTICS_JSON] = "json"};
 	enum {
@@ -160,10 +161,10 @@ static bool read_options(int argc, char **argv, struct options *options, int *st
 			options->plan.dispatch = chosen;
 			break;
 		case COUNTERS:
-			chosen = choose(optarg, counters, 2);
+			chosen = choose(optarg, counters, 3);
 			if (chosen < 0)
-				return usage("--counters is listener or route"), false;
-			options->plan.count_routes = chosen;
+				return usage("--counters is auto, listener or route"), false;
+			options->plan.counters = chosen;
 			break;
 		case DIAGNOSTICS:
 			chosen = choose(optarg, formats, 2);

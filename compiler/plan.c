@@ -150,6 +150,13 @@ static bool need_address_functions(const struct rules *rules)
 	return count > ADDRESSES_MAX_INLINE;
 }
 
+static bool counts_routes(const struct listener *listener, enum count_choice choice)
+{
+	if (choice == COUNT_AUTO)
+		return listener->route_count <= COUNTED_ROUTES_MAX;
+	return choice == COUNT_ROUTES;
+}
+
 int plan_make(const struct rules *rules, const struct plan_options *options,
 	      struct diagnostics *diagnostics, struct plan *plan)
 {
@@ -170,8 +177,7 @@ int plan_make(const struct rules *rules, const struct plan_options *options,
 
 		planned->listener = &rules->listeners[i];
 		planned->counters = i * reason_count(made.reasons);
-		planned->count_routes = options->count_routes ||
-					planned->listener->route_count <= COUNTED_ROUTES_MAX;
+		planned->count_routes = counts_routes(planned->listener, options->counters);
 		if (planned->count_routes) {
 			planned->route_counters = made.counter_count;
 			made.counter_count += planned->listener->route_count;

@@ -23,6 +23,12 @@ enum dispatch_choice {
 	DISPATCH_HASH,
 };
 
+enum count_choice {
+	COUNT_AUTO,
+	COUNT_ROUTES,
+	COUNT_LISTENERS, /* the routes of each together */
+};
+
 /* More routes than this are counted one by one only when asked to. */
 enum {
 	COUNTED_ROUTES_MAX = 1024,
@@ -30,7 +36,7 @@ enum {
 
 struct plan_options {
 	enum dispatch_choice dispatch;
-	bool count_routes; /* --counters=route */
+	enum count_choice counters;
 };
 
 struct listener_plan {

@@ -546,8 +546,19 @@ def test_dispatch_and_counters(place):
     programs = {run(place, "good.yaml", "-o", "-", *options).stdout
                 for options in [["--dispatch=chain"], ["--dispatch=hash"]]}
     assert len(programs) == 2
-    for option in ["--dispatch=auto", "--counters=route", "--counters=listener"]:
-        assert run(place, "good.yaml", "-o", "-", option).returncode == DONE
+    for option in ["--dispatch=auto", "--counters=auto"]:
+        assert run(place, "good.yaml", "-o", "-", option).stdout == \
+            run(place, "good.yaml", "-o", "-").stdout
+
+
+@pytest.mark.parametrize("routes, default", [(1024, True), (1025, False)])
+def test_what_is_counted(place, routes, default):
+    (place / "many.yaml").write_text(many_routes(routes))
+    for option, one_by_one in [("auto", default), ("route", True), ("listener", False)]:
+        done = run(place, "many.yaml", "-o", "-", f"--counters={option}")
+        assert done.returncode == DONE
+        assert ("FEED_ROUTES" in done.stdout) == one_by_one
+        assert ('\\"routes\\":[' in done.stdout) == one_by_one
 
 
 # ---- the rule files that come with it -------------------------------------------------------------

@@ -6,7 +6,7 @@
  *
  *	differential [--files N] [--frames N] [--seed N] [--jobs N] [--seconds N] [--exact] [--udp]
  *		[--rules FILE] [--first] [--save FOLDER] [--progress]
- *		[--dispatch auto|chain|hash] [--counters reason|route]
+ *		[--dispatch auto|chain|hash] [--counters auto|listener|route]
  *	differential --write FOLDER [--files N] [--seed N]
  *	differential --trial FILE
  *	differential --cookies WINDOWS
@@ -231,7 +231,12 @@ int main(int argc, char **argv)
 		[DISPATCH_HASH] = "hash",
 		NULL,
 	};
-	static const char *const counters[] = {"reason", "route", NULL};
+	static const char *const counters[] = {
+		[COUNT_AUTO] = "auto",
+		[COUNT_ROUTES] = "route",
+		[COUNT_LISTENERS] = "listener",
+		NULL,
+	};
 	static const struct option long_options[] = {
 		{"files", required_argument, NULL, 'f'},
 		{"frames", required_argument, NULL, 'n'},
@@ -303,7 +308,7 @@ int main(int argc, char **argv)
 			break;
 		case 'C':
 			options.planned = true;
-			options.plan.count_routes = word(optarg, counters);
+			options.plan.counters = (enum count_choice)word(optarg, counters);
 			break;
 		case 'w':
 			folder = optarg;

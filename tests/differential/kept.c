@@ -38,7 +38,7 @@ struct member {
 /* The length of the frame comes before its bytes. */
 static const struct member members[] = {
 	NUMBER(plan.dispatch),
-	NUMBER(plan.count_routes),
+	NUMBER(plan.counters),
 	BYTES(host.mac),
 	NUMBER(host.local_known),
 	NUMBER(host.local_v4_count),

@@ -409,6 +409,20 @@ int server_open(enum server_kind kind, uint16_t port, struct server *server)
 	return 0;
 }
 
+void server_join(struct server *server, const struct tuple *tuple, uint16_t port)
+{
+	static const uint8_t from[] = {0, 1};
+	const uint8_t to[] = {(uint8_t)(port >> 8), (uint8_t)port};
+	struct sockaddr_storage storage;
+	socklen_t length = to_sockaddr(tuple->family, tuple->destination, to, &storage);
+
+	server->client = open_socket(tuple->family, tuple->source, from);
+	if (server->client >= 0 && connect(server->client, (void *)&storage, length)) {
+		close(server->client);
+		server->client = -1;
+	}
+}
+
 void server_close(struct server *server)
 {
 	const struct linger now = {.l_onoff = 1};

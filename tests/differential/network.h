@@ -72,6 +72,13 @@ struct server {
 
 /* Returns 0 or a negative errno: -EPROTONOSUPPORT where the kernel has no such server. */
 int server_open(enum server_kind kind, uint16_t port, struct server *server);
+
+/*
+ * Opens a connection to the server's own port, from the lowest port of the tuple's client, if that
+ * can be: a look-up of the listener must not find it.
+ */
+void server_join(struct server *server, const struct tuple *tuple, uint16_t port);
+
 void server_close(struct server *server);
 
 #endif

@@ -99,15 +99,6 @@ static int set_constants(struct object *object, const struct host *host)
 	return err;
 }
 
-/* Lets the value of an array be mapped. */
-static void set_mappable(struct object *object, const char *name)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
-
-	if (map)
-		bpf_map__set_map_flags(map, bpf_map__map_flags(map) | BPF_F_MMAPABLE);
-}
-
 static void set_size(struct object *object, const char *name)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object->bpf, name);
@@ -150,7 +141,6 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 	}
 	set_size(object, "pending");
 	set_size(object, "flows");
-	set_mappable(object, "reply_ports");
 	err = object_load(object, true, false, error, sizeof(error));
 	if (err) {
 		fprintf(out, "cannot load the object: %s\n", error);
@@ -242,7 +232,8 @@ static int find_maps(struct program *program)
 	else if (program->recent_flows < 0)
 		return program->recent_flows;
 	else
-		err = err ?: layout_member(btf, type, "addresses", &program->recent_addresses);
+		err = err ?: layout_member(btf, type, "ports", &program->recent_ports)
+			  ?: layout_member(btf, type, "addresses", &program->recent_addresses);
 	program->bound_ports =
 		find_array(&program->object, "bound_ports", sizeof(program->expected_ports->bound));
 	program->reply_ports = find_array(&program->object, "reply_ports", sizeof(struct replies));
@@ -627,23 +618,35 @@ size_t program_recent_bits(const struct program *program, uint8_t family)
 	return 8 * (size_t)(addresses->offset + (family == 4 ? 8 : addresses->size));
 }
 
-/* Of one slot, on every CPU. Returns whether there was any. */
-static bool turn_bit(uint8_t *values, size_t size, size_t bit)
+/* What a flow's ports are remembered as. */
+static uint64_t recent_ports(const struct tuple *tuple, uint16_t backend)
 {
-	static const uint8_t unused[VALUE_MAX];
+	uint16_t from, to;
+
+	memcpy(&from, tuple->source_port, sizeof(from));
+	memcpy(&to, tuple->destination_port, sizeof(to));
+	return (uint64_t)tuple->family << 48 | (uint64_t)to << 32 | (uint64_t)from << 16 | backend;
+}
+
+/* Of one slot, on every CPU, where it has these ports. Returns whether there was any. */
+static bool turn_bit(const struct program *program, uint8_t *values, size_t size, uint64_t ports,
+		     size_t bit)
+{
 	int count = libbpf_num_possible_cpus();
 	bool any = false;
 
 	for (int i = 0; i < count; i++, values += size)
-		if (memcmp(values, unused, size)) {
+		if (get(values, &program->recent_ports) == ports) {
 			values[bit / 8] ^= (uint8_t)(1 << bit % 8);
 			any = true;
 		}
 	return any;
 }
 
-int program_recent_turn(const struct program *program, size_t bit)
+int program_recent_turn(const struct program *program, const struct tuple *tuple, uint16_t backend,
+			size_t bit)
 {
+	uint64_t ports = recent_ports(tuple, backend);
 	static uint8_t values[CPUS_MAX * VALUE_MAX];
 	struct bpf_map *map = bpf_object__find_map_by_name(program->object.bpf, "recent_flows");
 	bool any = false;
@@ -651,7 +654,7 @@ int program_recent_turn(const struct program *program, size_t bit)
 	for (uint32_t i = 0; i < bpf_map__max_entries(map); i++) {
 		if (bpf_map_lookup_elem(program->recent_flows, &i, values))
 			return -errno;
-		if (!turn_bit(values, bpf_map__value_size(map), bit))
+		if (!turn_bit(program, values, bpf_map__value_size(map), ports, bit))
 			continue;
 		if (bpf_map_update_elem(program->recent_flows, &i, values, BPF_ANY))
 			return -errno;

@@ -48,8 +48,8 @@ struct program {
 			scaling, sack, timestamps, ecn, tsval, tsecr, delivered, kept, drops;
 	} pending_layout;
 	struct extent flow_port;
-	struct extent recent_addresses; /* the last member */
-	struct replies *replies;	/* the value of reply_ports, mapped, or NULL */
+	struct extent recent_ports, recent_addresses; /* the latter is the last member */
+	struct replies *replies; /* the value of reply_ports, mapped, or NULL */
 	uint32_t counter_count;
 	struct tally *expected; /* of every counter, by what the interpreter said so far */
 	struct ports *expected_ports;
@@ -122,11 +122,12 @@ void program_recent_forget(const struct program *program);
 
 /*
  * What the program remembers of a flow that it saw a moment ago, each bit of which has to be the
- * flow's: how many, for an IP version; and turns one of them over in everything that is remembered.
- * Returns 0, or -ENOENT where nothing is.
+ * flow's: how many, for an IP version; and turns one of them over. Returns 0, or -ENOENT where
+ * nothing is remembered of the flow.
  */
 size_t program_recent_bits(const struct program *program, uint8_t family);
-int program_recent_turn(const struct program *program, size_t bit);
+int program_recent_turn(const struct program *program, const struct tuple *tuple, uint16_t backend,
+			size_t bit);
 
 /* Deletes a udp flow to the backend port behind the program's back. */
 int program_flow_delete(const struct program *program, const struct tuple *tuple, uint16_t port);

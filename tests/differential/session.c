@@ -105,13 +105,13 @@ static FILE *open_report(const struct session *session, char **report, size_t *s
 	if (!out)
 		abort();
 	fprintf(out,
-		"\n==== FAILED: --seed %lu --files 1 --frames %lu%s%s%s (dispatch %d, counters by "
-		"route %d)\n",
+		"\n==== FAILED: --seed %lu --files 1 --frames %lu%s%s%s (dispatch %d, counters "
+		"%d)\n",
 		session->seed, session->options->frames,
 		session->options->patterns ? "" : " --exact",
 		session->options->rules ? " --rules " : "",
 		session->options->rules ? session->options->rules : "", session->plan.dispatch,
-		session->plan.count_routes);
+		session->plan.counters);
 	return out;
 }
 
@@ -510,7 +510,7 @@ static const struct route *find_route_to(const struct listener *listener, uint16
 
 /*
  * A flow that is deleted behind the program's back: whether its next message, on the same CPU, adds
- * it again when everything that is remembered of flows had this bit turned over; -1: no bit.
+ * it again when what is remembered of it had this bit turned over; -1: no bit.
  */
 static int is_added_again(struct session *session, const struct trial *trial, uint16_t backend,
 			  ssize_t bit, bool *added)
@@ -527,7 +527,7 @@ static int is_added_again(struct session *session, const struct trial *trial, ui
 	if (!err)
 		err = program_flow_delete(program, &trial->tuple, backend);
 	if (!err && bit >= 0)
-		err = program_recent_turn(program, (size_t)bit);
+		err = program_recent_turn(program, &trial->tuple, backend, (size_t)bit);
 	if (!err)
 		err = trial_check_quietly(&session->program, &session->host, trial, &outcome);
 	if (!err)
@@ -734,6 +734,9 @@ static void try_hand_over(struct session *session)
 	hand_over.connected = random_chance(&session->random, 25) && network_connects(tuple) &&
 			      !connection_open(tuple, false, &connection);
 	open_server(session, &hand_over, &server);
+	if ((server.kind == SERVER_PLAIN || server.kind == SERVER_GROUP) &&
+	    network_connects(tuple) && random_chance(&session->random, 30))
+		server_join(&server, tuple, hand_over.memory.port);
 	if (hand_over.known)
 		err = program_pending_write(&session->program, tuple, &hand_over.memory);
 	if (!err)
@@ -786,7 +789,11 @@ static void draw_plan(struct session *session)
 {
 	struct random *random = &session->random;
 
-	session->plan = (struct plan_options){.count_routes = random_chance(random, 20)};
+	session->plan = (struct plan_options){
+		.counters = random_chance(random, 60)	? COUNT_AUTO
+			    : random_chance(random, 50) ? COUNT_ROUTES
+							: COUNT_LISTENERS,
+	};
 	if (random_chance(random, 20))
 		session->plan.dispatch = DISPATCH_HASH;
 	else if (random_chance(random, 15) && count_lines(session->text) < 60)

@@ -115,7 +115,7 @@ static uint16_t or_unset(struct random *random, unsigned value)
 void host_draw(struct random *random, struct host *host)
 {
 	static const uint16_t sizes[] = {1, 536, 1220, 1440, 1460, 8960, 65495, 65535};
-	static const uint8_t scales[] = {0, 1, 7, 14, 255};
+	static const uint8_t scales[] = {0, 1, 7, 14, 14, 255};
 	static const uint8_t ttls[] = {1, 64, 255};
 	struct host drawn = {
 		.local_known = random_chance(random, 85),
@@ -135,7 +135,7 @@ void host_draw(struct random *random, struct host *host)
 	draw_mac(random, drawn.mac);
 	if (random_chance(random, 95))
 		random_fill(random, drawn.key, sizeof(drawn.key));
-	if (random_chance(random, 10))
+	if (random_chance(random, 30))
 		drawn.key[random_below(random, 2)] = 0;
 
 	static const uint32_t counts[] = {0, 1, 1, 2, 5, HOST_ADDRESSES_MAX};
@@ -187,11 +187,13 @@ static void draw_in_prefix(struct random *random, const struct address *prefix, 
 	}
 }
 
-/* One of the host's own addresses, or sometimes the one behind them. */
+/* One of the host's own addresses, or sometimes one behind them, most often the next. */
 static uint64_t draw_local(struct random *random, uint32_t count)
 {
-	if (count < HOST_ADDRESSES_MAX && random_chance(random, 3))
-		return count;
+	if (count < HOST_ADDRESSES_MAX && random_chance(random, 10))
+		return random_chance(random, 70)
+			       ? count
+			       : random_between(random, count, HOST_ADDRESSES_MAX - 1);
 	return random_below(random, count);
 }
 
@@ -1186,6 +1188,14 @@ static uint8_t draw_error_type(struct random *random, uint8_t family)
 	return family == 4 ? RANDOM_OF(random, ipv4) : RANDOM_OF(random, ipv6);
 }
 
+/* UDP, or sometimes a protocol whose ports stand in the same place: TCP, UDP-Lite. */
+static uint8_t draw_datagram(struct random *random)
+{
+	static const uint8_t others[] = {6, 136};
+
+	return random_chance(random, 85) ? 17 : RANDOM_OF(random, others);
+}
+
 /* The datagram that an error is about, from its IP header on, as much of it as is quoted. */
 static size_t draw_quote(struct random *random, const struct tuple *tuple, uint16_t former,
 			 uint16_t likely, uint8_t *quote)
@@ -1193,7 +1203,7 @@ static size_t draw_quote(struct random *random, const struct tuple *tuple, uint1
 	static struct packet packet;
 	static struct trial trial;
 
-	start_between(random, tuple, 17, &packet);
+	start_between(random, tuple, draw_datagram(random), &packet);
 	packet.former_port = former;
 	packet.likely_port = likely;
 	draw_bytes(random, &packet);
@@ -1222,11 +1232,17 @@ void trial_draw_error(const struct traffic *traffic, const struct tuple *tuple, 
 	struct tuple reply = turn_around(tuple);
 	uint16_t port = (uint16_t)get16(tuple->destination_port);
 
-	start_between(random, outwards ? &reply : tuple, tuple->family == 4 ? 1 : 58, &packet);
-	packet.icmp = true;
-	packet.icmp_type = draw_error_type(random, tuple->family);
-	packet.payload_length =
-		draw_quote(random, outwards ? tuple : &reply, port, turned, packet.payload);
+	if (random_chance(random, 5)) { /* not quoted, but there itself */
+		start_between(random, outwards ? tuple : &reply, 136, &packet);
+		draw_bytes(random, &packet);
+	} else {
+		start_between(random, outwards ? &reply : tuple, tuple->family == 4 ? 1 : 58,
+			      &packet);
+		packet.icmp = true;
+		packet.icmp_type = draw_error_type(random, tuple->family);
+		packet.payload_length =
+			draw_quote(random, outwards ? tuple : &reply, port, turned, packet.payload);
+	}
 	draw_variety(random, &packet);
 	finish_between(random, &packet, trial);
 }

@@ -98,8 +98,8 @@ static void check_rules(const struct rules *rules, const struct source *source)
 {
 	static const struct plan_options options[] = {
 		{.dispatch = DISPATCH_AUTO},
-		{.dispatch = DISPATCH_CHAIN, .count_routes = true},
-		{.dispatch = DISPATCH_HASH},
+		{.dispatch = DISPATCH_CHAIN, .counters = COUNT_ROUTES},
+		{.dispatch = DISPATCH_HASH, .counters = COUNT_LISTENERS},
 	};
 	struct text tested = {0};
 	FILE *out = open_text(&tested);
