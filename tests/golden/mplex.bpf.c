@@ -2584,8 +2584,6 @@ static __always_inline bool quote_ipv4(const struct packet *packet, struct packe
 {
 	const struct icmphdr *icmp = packet->transport;
 
-	if ((void *)(icmp + 1) > packet->data_end)
-		return false;
 	if (packet->protocol != IPPROTO_ICMP ||
 	    (icmp->type != 3 && icmp->type != 11 && icmp->type != 12))
 		return false;
@@ -2598,8 +2596,6 @@ static __always_inline bool quote_ipv6(const struct packet *packet, struct packe
 {
 	const struct icmphdr *icmp = packet->transport;
 
-	if ((void *)(icmp + 1) > packet->data_end)
-		return false;
 	if (packet->protocol != IPPROTO_ICMPV6 || icmp->type < 1 || icmp->type > 4)
 		return false;
 	quote->ip = (void *)(icmp + 1);
