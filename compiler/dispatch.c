@@ -547,7 +547,7 @@ static int find_groups(const struct entry *entries, size_t count, struct groups 
 		if (at && !compare_words(&entries[at].mask, &entries[at - 1].mask))
 			continue;
 		if (groups->count == MASKS_MAX)
-			return -E2BIG;
+			return -ERANGE;
 		groups->starts[groups->count++] = at;
 	}
 	groups->starts[groups->count] = count;

@@ -20,15 +20,16 @@ enum {
 	 * at most. clang gives up at some 256 or 512.
 	 */
 	CHAIN_MAX = 128,
-	/* Different masks that the patterns of one listener can have. */
-	MASKS_MAX = 64,
+	/* Different masks of one listener's patterns: enough for prefixes of every length of a tag.
+	 */
+	MASKS_MAX = 2 * TAG_MAX + 1,
 };
 
 /*
  * Chooses the shape for a listener's routes and builds its tables. Deterministic. Returns 0,
- * -E2BIG when more than CHAIN_MAX patterns would be compared (DISPATCH_CHAIN only) or there are
- * more than MASKS_MAX masks (any choice), -ENOMEM, or -ENOSPC when no perfect hash was found (which
- * no known table brings about). On failure *dispatch is untouched. Free with dispatch_free.
+ * -E2BIG when more than CHAIN_MAX patterns would be compared (DISPATCH_CHAIN only), -ERANGE when
+ * there are more than MASKS_MAX masks, -ENOMEM, or -ENOSPC when no perfect hash was found (which no
+ * known table brings about). On failure *dispatch is untouched. Free with dispatch_free.
  */
 int dispatch_make(const struct listener *listener, enum dispatch_choice choice,
 		  struct dispatch **dispatch);

@@ -74,6 +74,14 @@ static int plan_dispatch(struct listener_plan *planned, enum dispatch_choice cho
 				  CHAIN_MAX, listener->name, listener->route_count);
 		return -EINVAL;
 	}
+	if (error == -ERANGE) {
+		diagnostics_error(
+			diagnostics, listener->place,
+			"the tags of %s have '?' at more than %d sets of places: each set is "
+			"a look-up of its own, so write tags that share theirs",
+			listener->name, MASKS_MAX);
+		return -EINVAL;
+	}
 	if (error == -ENOSPC) {
 		diagnostics_error(
 			diagnostics, listener->place,

@@ -495,19 +495,30 @@ def test_explain(place):
     assert "feed" in done.stdout
 
 
-def many_routes(count, length=2):
-    """A rule file with so many tags of that length."""
-    routes = "".join(f'      "{tag:0{2 * length}x}": {6000 + tag % 1000}\n' for tag in range(count))
-    return textwrap.dedent("""\
+def rules_with(routes, kind):
+    return textwrap.dedent(f"""\
         version: 1
         listeners:
           feed:
             protocol: udp
             port: 5000
             length: 100
-            tag: {offset: 20, type: hex}
+            tag: {{offset: 20, type: {kind}}}
             routes:
         """) + routes
+
+
+def many_routes(count, length=2):
+    """A rule file with so many tags of that length."""
+    return rules_with("".join(f'      "{tag:0{2 * length}x}": {6000 + tag % 1000}\n'
+                              for tag in range(count)), "hex")
+
+
+def many_masks(count):
+    """A rule file whose tags have '?' at so many sets of places."""
+    return rules_with("".join(
+        f'      "{tag:03}' + "".join("?" if tag >> bit & 1 else "x" for bit in range(7)) +
+        '": 6000\n' for tag in range(count)), "text")
 
 
 def explained(place, *arguments):
@@ -540,6 +551,18 @@ def test_chain_of_too_many_tags(place):
     assert not (place / "out.bpf.c").exists()
     (place / "many.yaml").write_text(many_routes(128))
     assert run(place, "--dispatch=chain", "many.yaml", "-o", "out.bpf.c").returncode == DONE
+
+
+def test_too_many_masks(place):
+    (place / "masks.yaml").write_text(many_masks(66))
+    done = run(place, "masks.yaml", "-o", "out.bpf.c")
+    assert done.returncode == BAD_RULES
+    assert done.stderr.startswith(
+        "masks.yaml:3:3: error: the tags of feed have '?' at more than 65 sets of places: each set "
+        "is a look-up of its own, so write tags that share theirs\n")
+    assert not (place / "out.bpf.c").exists()
+    (place / "masks.yaml").write_text(many_masks(65))
+    assert run(place, "masks.yaml", "-o", "out.bpf.c").returncode == DONE
 
 
 def test_dispatch_and_counters(place):
