@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 /* <netinet/tcp.h> has none of the TCP_REPAIR constants that are needed here. */
+#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 
 #include "network.h"
@@ -360,6 +361,7 @@ static int listen_on(enum server_kind kind, uint16_t port)
 		return kind == SERVER_MPTCP ? -EPROTONOSUPPORT : -errno;
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
 	    setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, &off, sizeof(off)) ||
+	    setsockopt(fd, SOL_IPV6, IPV6_TRANSPARENT, &on, sizeof(on)) ||
 	    (kind == SERVER_GROUP && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on))) ||
 	    bind(fd, (void *)&any, sizeof(any)) || listen(fd, kind == SERVER_FULL ? 0 : 8)) {
 		err = -errno;
@@ -421,6 +423,17 @@ void server_join(struct server *server, const struct tuple *tuple, uint16_t port
 		close(server->client);
 		server->client = -1;
 	}
+}
+
+uint32_t server_drops(const struct server *server)
+{
+	uint32_t numbers[SK_MEMINFO_VARS] = {0};
+	socklen_t length = sizeof(numbers);
+
+	if (server->listener < 0 ||
+	    getsockopt(server->listener, SOL_SOCKET, SO_MEMINFO, numbers, &length))
+		return 0;
+	return numbers[SK_MEMINFO_DROPS];
 }
 
 void server_close(struct server *server)

@@ -79,6 +79,9 @@ int server_open(enum server_kind kind, uint16_t port, struct server *server);
  */
 void server_join(struct server *server, const struct tuple *tuple, uint16_t port);
 
+/* How many connections its listener has dropped. */
+uint32_t server_drops(const struct server *server);
+
 void server_close(struct server *server);
 
 #endif

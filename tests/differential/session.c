@@ -737,6 +737,7 @@ static void try_hand_over(struct session *session)
 	if ((server.kind == SERVER_PLAIN || server.kind == SERVER_GROUP) &&
 	    network_connects(tuple) && random_chance(&session->random, 30))
 		server_join(&server, tuple, hand_over.memory.port);
+	hand_over.drops = server_drops(&server);
 	if (hand_over.known)
 		err = program_pending_write(&session->program, tuple, &hand_over.memory);
 	if (!err)

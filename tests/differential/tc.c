@@ -212,7 +212,7 @@ static struct prediction give(const struct hand_over *hand_over, bool fresh)
 {
 	const struct memory *memory = &hand_over->memory;
 	bool group = hand_over->server == SERVER_GROUP;
-	bool dropped_nothing = !group && !memory->drops;
+	bool dropped_nothing = !group && memory->drops == hand_over->drops;
 
 	if (hand_over->server == SERVER_NONE)
 		return (struct prediction){TC_NEXT, "no-listener"};

@@ -29,6 +29,7 @@ struct hand_over {
 	bool known; /* the tuple has the entry */
 	struct memory memory;
 	enum server_kind server; /* on memory.port */
+	uint32_t drops;		 /* of its listener, so far */
 	bool connected;		 /* the tuple has a live socket */
 };
 
