@@ -413,7 +413,8 @@ int server_open(enum server_kind kind, uint16_t port, struct server *server)
 
 void server_join(struct server *server, const struct tuple *tuple, uint16_t port)
 {
-	static const uint8_t from[] = {0, 1};
+	static const uint16_t one = 1;
+	const uint8_t *from = (const uint8_t *)&one;
 	const uint8_t to[] = {(uint8_t)(port >> 8), (uint8_t)port};
 	struct sockaddr_storage storage;
 	socklen_t length = to_sockaddr(tuple->family, tuple->destination, to, &storage);

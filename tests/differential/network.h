@@ -74,8 +74,8 @@ struct server {
 int server_open(enum server_kind kind, uint16_t port, struct server *server);
 
 /*
- * Opens a connection to the server's own port, from the lowest port of the tuple's client, if that
- * can be: a look-up of the listener must not find it.
+ * Opens a connection to the server's own port from the port of the tuple's client that reads as 1
+ * in memory, if that can be: a look-up of the listener must not find it.
  */
 void server_join(struct server *server, const struct tuple *tuple, uint16_t port);
 
