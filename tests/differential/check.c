@@ -74,6 +74,17 @@ static void compare_frames(const struct outcome *outcome, struct check *check)
 		}
 }
 
+/* Two reasons can do the same to a frame; not both of them were counted. */
+static bool was_counted(const struct program *program, const struct outcome *outcome)
+{
+	struct tally tally;
+	uint32_t counter;
+
+	return !outcome->reason || program_counter(program, outcome, &counter) ||
+	       program_counter_read(program, counter, &tally) ||
+	       tally.packets == program->expected[counter].packets + 1;
+}
+
 /* The first moment at which all agrees, or else the first of all. */
 static int predict(struct program *program, const struct host *host, const struct trial *trial,
 		   struct situation *situation, struct check *check)
@@ -82,6 +93,7 @@ static int predict(struct program *program, const struct host *host, const struc
 
 	for (;;) {
 		struct check attempt = {0};
+		bool agrees;
 		int err;
 
 		situation->now = moment;
@@ -90,9 +102,10 @@ static int predict(struct program *program, const struct host *host, const struc
 		if (err)
 			return err;
 		compare_frames(&attempt.outcome, &attempt);
-		if (!attempt.difference || moment == observation.before)
+		agrees = !attempt.difference && was_counted(program, &attempt.outcome);
+		if (agrees || moment == observation.before)
 			*check = attempt;
-		if (!attempt.difference || moment >= observation.after)
+		if (agrees || moment >= observation.after)
 			return 0;
 		moment += MS - moment % MS;
 		if (moment > observation.after)
