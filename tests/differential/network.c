@@ -158,6 +158,10 @@ static bool needs_interface(const uint8_t *address)
 
 bool network_refuses(const struct tuple *tuple)
 {
+	static const uint8_t nowhere[16];
+
+	if (!memcmp(tuple->destination, nowhere, tuple->family == 4 ? 4 : 16))
+		return true; /* by the rule above: an answer would come from there */
 	return tuple->family == 6 &&
 	       (needs_interface(tuple->source) || needs_interface(tuple->destination));
 }
