@@ -287,7 +287,7 @@ static void compare_flows(const struct program *program, const struct trial *tri
  * What the trial brought along belongs to one tuple. A frame that was damaged since may have
  * another, and meets none of it.
  */
-static int keep_to_tuple(const struct program *program, const struct host *host,
+static int keep_to_tuple(const struct program *program, const struct host *host, int interface,
 			 const struct trial *trial, struct situation *situation)
 {
 	struct outcome outcome;
@@ -298,7 +298,8 @@ static int keep_to_tuple(const struct program *program, const struct host *host,
 		situation->pending.present = false;
 		situation->socket.state = SOCKET_NONE;
 	}
-	if (!err && network_refuses(&outcome.tuple))
+	if (!err &&
+	    (network_refuses(&outcome.tuple) || (interface && network_prohibits(&outcome.tuple))))
 		situation->way_back.other_interface = true;
 	return err;
 }
@@ -324,7 +325,7 @@ int trial_check(struct program *program, const struct host *host, int interface,
 		err = program_pending_write(program, &trial->tuple, &before);
 	}
 	if (!err)
-		err = keep_to_tuple(program, host, trial, &situation);
+		err = keep_to_tuple(program, host, interface, trial, &situation);
 	if (!err)
 		err = program_run(program, trial, interface, &observation);
 	if (!err)

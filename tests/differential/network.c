@@ -156,12 +156,15 @@ static bool needs_interface(const uint8_t *address)
 	       IN6_IS_ADDR_LOOPBACK(&in6);
 }
 
-bool network_refuses(const struct tuple *tuple)
+bool network_prohibits(const struct tuple *tuple)
 {
 	static const uint8_t nowhere[16];
 
-	if (!memcmp(tuple->destination, nowhere, tuple->family == 4 ? 4 : 16))
-		return true; /* by the rule above: an answer would come from there */
+	return !memcmp(tuple->destination, nowhere, tuple->family == 4 ? 4 : 16);
+}
+
+bool network_refuses(const struct tuple *tuple)
+{
 	return tuple->family == 6 &&
 	       (needs_interface(tuple->source) || needs_interface(tuple->destination));
 }

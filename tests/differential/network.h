@@ -31,6 +31,9 @@ void network_client(struct random *random, enum way_back way, uint8_t family, ui
 /* Whether the kernel routes between these addresses nowhere, whatever the routes say. */
 bool network_refuses(const struct tuple *tuple);
 
+/* Whether a rule of this host, where it forwards, prohibits answers from the destination. */
+bool network_prohibits(const struct tuple *tuple);
+
 /* Whether a connection can be made to the destination, whatever the routes say. */
 bool network_connects(const struct tuple *tuple);
 
