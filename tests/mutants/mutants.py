@@ -296,11 +296,12 @@ def choose(changed):
     return [changed[int(i * step)] for i in range(TRIED)]
 
 
-def try_compile(made):
+def try_compile(made, compiler):
+    """A template that is no C is no mutant; a compiler that emits such is a bad one."""
     status, _ = run([CLANG, "-target", "bpf", "-fsyntax-only", "-x", "c", "-"], 20,
                     stdin=save(made))
     if status:
-        raise Stillborn
+        raise Killed("clang") if compiler else Stillborn
 
 
 def try_warnings(changed):
@@ -336,13 +337,13 @@ def try_program(tree, rules, variant, seed, hosts):
                      f"the end of the test with status {status}")
 
 
-def try_differential(tree, corpus):
+def try_differential(tree, corpus, mutant):
     """Most mistakes show in the first program that has them. Returns whether any has this one."""
     changed = find_changed(tree, corpus)
     first = next(changed, None)
     if not first:
         return False
-    try_compile(first[2])
+    try_compile(first[2], mutant.file.startswith("compiler/"))
     try_program(tree, *first[:2], 0, 1)
     changed = [first, *changed]
     try_warnings(changed)
@@ -402,7 +403,7 @@ def try_mutant(tree, corpus, mutant):
     try:
         tree.rebuild()
         try_pytest(tree, FIRST_TESTS.get(mutant.file, []), restore)
-        changed = try_differential(tree, corpus)
+        changed = try_differential(tree, corpus, mutant)
         try_unit_tests(tree, UNIT_TESTS.get(mutant.file, []))
         if changed or mutant.file.startswith("compiler/"):
             try_pytest(tree, TESTS.get(mutant.file, []), restore)
