@@ -72,6 +72,7 @@ struct host {
 	uint8_t ttl, hop_limit;
 	bool redirect;
 	bool observe; /* count every verdict, carry out none */
+	bool linear;  /* every frame is in one buffer, which changes no outcome */
 };
 
 /* What the kernel's socket lookup says about the tuple of a tcp packet. */

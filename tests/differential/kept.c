@@ -57,6 +57,7 @@ static const struct member members[] = {
 	NUMBER(host.hop_limit),
 	NUMBER(host.redirect),
 	NUMBER(host.observe),
+	NUMBER(host.linear),
 	NUMBER(forwarding),
 	NUMBER(trial.situation.pending.present),
 	NUMBER(trial.situation.pending.isn),

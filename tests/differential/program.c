@@ -141,7 +141,7 @@ static int load(const void *bytes, size_t size, const struct host *host, FILE *o
 	}
 	set_size(object, "pending");
 	set_size(object, "flows");
-	err = object_load(object, true, false, error, sizeof(error));
+	err = object_load(object, !host->linear, false, error, sizeof(error));
 	if (err) {
 		fprintf(out, "cannot load the object: %s\n", error);
 		object_close(object);

@@ -79,13 +79,13 @@ static void print_host(const struct host *host, FILE *out)
 {
 	fprintf(out,
 		"host: MAC %02x:%02x:%02x:%02x:%02x:%02x, local known %d (%u IPv4, %u IPv6), "
-		"key %016lx %016lx, MSS %u %u, window %u << %u, SACK %d, timestamps %d, ECN %d, TTL %u, hop limit %u, "
-		"redirect %d\n",
+		"key %016lx %016lx, MSS %u %u, window %u << %u, SACK %d, timestamps %d, ECN %d, "
+		"TTL %u, hop limit %u, redirect %d, observe %d, linear %d\n",
 		host->mac[0], host->mac[1], host->mac[2], host->mac[3], host->mac[4], host->mac[5],
 		host->local_known, host->local_v4_count, host->local_v6_count, host->key[0],
 		host->key[1], host->mss_v4, host->mss_v6, host->window, host->window_scale,
-		host->sack, host->timestamps, host->ecn, host->ttl, host->hop_limit,
-		host->redirect);
+		host->sack, host->timestamps, host->ecn, host->ttl, host->hop_limit, host->redirect,
+		host->observe, host->linear);
 }
 
 /* Writes a report in one piece, so that those of several workers do not mix. */
@@ -200,14 +200,20 @@ void count_outcomes(struct tasks *tasks, const char *reason, unsigned long frame
 
 /* ---- Trying ---- */
 
+/* A frame of several buffers, for a program that has none such. */
+static bool is_too_long(const struct session *session, const struct trial *trial)
+{
+	return session->host.linear && trial->length > FRAME_MAX_LINEAR;
+}
+
 static void try(struct session *session, int interface, struct trial *trial)
 {
 	struct check check;
 	int err;
 
-	if (session->failed)
+	if (session->failed || is_too_long(session, trial))
 		return;
-	if (!session->splits_frames)
+	if (!session->splits_frames || session->host.linear)
 		trial->linear = 0;
 	err = trial_check(&session->program, &session->host, interface, trial, &check);
 	/* Kernels of one buffer a frame take no longer ones. */
@@ -305,9 +311,12 @@ static void try_lengths_of(struct session *session, const struct listener *liste
 			   unsigned protocol)
 {
 	static struct trial trial;
-	const size_t edges[] = {listener->length_min, listener->length_max,
-				2 * (size_t)listener->length_min, 2 * (size_t)listener->length_max,
-				FIRST_SEGMENT};
+	const size_t edges[] = {listener->length_min,
+				listener->length_max,
+				2 * (size_t)listener->length_min,
+				2 * (size_t)listener->length_max,
+				FIRST_SEGMENT,
+				end_of_judged(listener)};
 
 	for (size_t i = 0; i < sizeof(edges) / sizeof(*edges); i++)
 		for (size_t length = edges[i] < 3 ? 1 : edges[i] - 2; length <= edges[i] + 2;
@@ -467,7 +476,10 @@ static bool is_group(const struct trial *trial)
 	return trial->frame[0] & 1;
 }
 
-/* Sends messages of one client through XDP, and keeps what is noted of them. */
+/*
+ * Sends messages of one client through XDP, and keeps what is noted of them: nothing where they are
+ * too long for the program.
+ */
 static int start_talk(struct session *session, const struct listener *listener, struct talk *talk)
 {
 	static struct trial trial;
@@ -486,6 +498,8 @@ static int start_talk(struct session *session, const struct listener *listener, 
 		struct outcome outcome;
 		int err = trial_draw_message(&traffic, &message, &trial);
 
+		if (is_too_long(session, &trial))
+			return 0;
 		if (!err)
 			err = trial_check_quietly(&session->program, &session->host, &trial,
 						  &outcome);
@@ -590,6 +604,8 @@ static int try_recent_flow(struct session *session, const struct listener *liste
 	if (!message.route)
 		return 0;
 	err = trial_draw_message(&traffic, &message, &trial);
+	if (is_too_long(session, &trial))
+		return 0;
 	if (!err)
 		err = trial_check_quietly(&session->program, &session->host, &trial, &outcome);
 	if (!err && outcome.port == talk->last && !is_group(&trial))
@@ -644,6 +660,8 @@ static void try_talk(struct session *session)
 	    listener->replies == REPLIES_NONE || session->failed)
 		return;
 	err = start_talk(session, listener, &talk);
+	if (!err && !talk.tuple.family)
+		return;
 	for (int i = 0; i < TALK_FRAMES && !err && !session->failed; i++) {
 		err = try_talk_frame(session, listener, &talk, &trial, &difference);
 		if (err)

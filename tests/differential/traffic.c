@@ -130,6 +130,7 @@ void host_draw(struct random *random, struct host *host)
 		.hop_limit = (uint8_t)or_unset(random, RANDOM_OF(random, ttls)),
 		.redirect = random_chance(random, 30),
 		.observe = random_chance(random, 15),
+		.linear = random_chance(random, 25),
 	};
 
 	draw_mac(random, drawn.mac);
@@ -338,7 +339,7 @@ static uint16_t put_tag(const struct traffic *traffic, const struct listener *li
 	return kind < 62 ? route->port : listener->otherwise.port;
 }
 
-static size_t end_of_judged(const struct listener *listener)
+size_t end_of_judged(const struct listener *listener)
 {
 	size_t end = listener->tag.offset + listener->tag.length;
 

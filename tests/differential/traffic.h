@@ -16,6 +16,7 @@ enum {
 	FRAME_MIN = 14,		/* the kernel tests nothing shorter */
 	FRAME_MIN_TC = 14 + 40, /* with an IPv6 header */
 	FRAME_MAX = 66000,
+	FRAME_MAX_LINEAR = 3400, /* in the one buffer that the kernel tests it in */
 };
 
 /* Where a client's answer goes, by the routes of network.h. */
@@ -96,6 +97,9 @@ void trial_draw_error(const struct traffic *traffic, const struct tuple *tuple, 
 /* A segment of the tuple, the first one behind that ISN or another, as TC meets it. */
 void trial_draw_segment(const struct traffic *traffic, const struct tuple *tuple, uint32_t isn,
 			struct trial *trial);
+
+/* Behind the last byte of a message that is looked at. */
+size_t end_of_judged(const struct listener *listener);
 
 /* A client's address, most often a possible one. */
 void client_draw(struct random *random, uint8_t family, uint8_t address[16]);
