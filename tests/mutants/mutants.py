@@ -69,6 +69,7 @@ TESTS = {
                         "tests/network/test_udp.py"],
     "templates/egress.bpf.c": ["tests/network/test_udp.py", "tests/network/test_udp_icmp.py"],
     "templates/icmp.bpf.c": ["tests/network/test_udp_icmp.py"],
+    "templates/udp.bpf.c": ["tests/network/test_udp.py"],
     "templates/ingress.bpf.c": ["tests/network/test_tcp_frames.py", "tests/network/test_tcp.py",
                                 "tests/network/test_tcp_settings.py"],
 }

@@ -71,7 +71,7 @@ RULES = """
         port: 5900
         length: 3..100
         tag: {offset: 0}
-        routes: {"abc": 5902}
+        routes: {"abc": 5902, "def": 5001}
       elsewhere:
         protocol: udp
         port: 5700
@@ -254,6 +254,13 @@ def test_a_direct_client_of_a_backend_port_keeps_working(network, mplex, version
             assert ask_udp(network.client, version, 5000, message("600"), sock=steered) \
                 == (5001, 5000)
         assert ask_udp(network.client, version, 5001, b"any length", sock=direct) == (5001, 5001)
+
+
+def test_a_client_of_two_listen_ports_of_one_server(network, mplex, version):
+    """An answer comes from the port that was asked last."""
+    with udp_socket(network.client, version) as sock:
+        for port, sent in [(5000, message("600")), (5900, b"def"), (5000, message("600"))]:
+            assert ask_udp(network.client, version, port, sent, sock=sock) == (5001, port)
 
 
 def test_other_ports_are_nobodys_business(network, mplex, version):
