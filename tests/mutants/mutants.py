@@ -46,7 +46,8 @@ FILES = [*sorted(ROOT.glob("templates/*.bpf.c")), *sorted(ROOT.glob("compiler/em
          ROOT / "compiler" / "dispatch_emit.c"]
 RANDOM_SEED = 1000   # of the random rule files
 RANDOM_FILES = 40
-TRIED = 6            # programs of a mutant
+TRIED = 6            # programs of a mutant, beside those of KEPT
+KEPT = ROOT / "tests" / "differential" / "rules"
 HOSTS = 3            # that each of them runs on
 FRAMES = 3000        # on all of these together
 VARIANTS = [[], ["--dispatch=chain"], ["--dispatch=hash"], ["--counters=route"],
@@ -193,7 +194,8 @@ def digest_of_tests(file):
     """Of all that could tell a mutant of this file from the sound program."""
     names = [*sorted(ROOT.glob("tests/differential/*.[ch]")),
              *sorted(ROOT.glob("compiler/interpret*.[ch]")), *sorted(ROOT.glob("rules/*.yaml")),
-             *sorted(ROOT.glob("tests/golden/*.yaml")), *sorted(ROOT.glob("tests/lib/*.py")),
+             *sorted(ROOT.glob("tests/golden/*.yaml")), *sorted(KEPT.glob("*.yaml")),
+             *sorted(ROOT.glob("tests/lib/*.py")),
              *sorted(ROOT.glob("tests/*/conftest.py")), HERE / "mutants.py",
              *(ROOT / "tests" / "unit" / f"{name}.c" for name in UNIT_TESTS.get(file, [])),
              *(ROOT / name.split("::")[0]
@@ -268,7 +270,7 @@ class Corpus:
         subprocess.run([tree.differential, "--write", folder, "--seed", str(RANDOM_SEED),
                         "--files", str(RANDOM_FILES)], check=True)
         files = [*sorted(ROOT.glob("rules/*.yaml")), *sorted(ROOT.glob("tests/golden/*.yaml")),
-                 *sorted(ROOT.glob("tests/differential/rules/*.yaml")),
+                 *sorted(KEPT.glob("*.yaml")),
                  *sorted(folder.glob("*.yaml"))]
         self.emitted = []
         for rules in files:
@@ -292,11 +294,11 @@ def find_changed(tree, corpus):
 
 
 def choose(changed):
-    """Not only the shortest, which are alike."""
-    if len(changed) <= TRIED:
-        return changed
-    step = len(changed) / TRIED
-    return [changed[int(i * step)] for i in range(TRIED)]
+    """Those that are kept; of the others not only the shortest, which are alike."""
+    kept = [one for one in changed if one[0].parent == KEPT and not one[1]]
+    others = [one for one in changed if one not in kept]
+    step = max(len(others) / TRIED, 1)
+    return kept + [others[int(i * step)] for i in range(min(TRIED, len(others)))]
 
 
 def try_warnings(changed):
@@ -367,7 +369,8 @@ def pytest_fails(tree, name):
                          env=os.environ | {"BUILD": "build"})
     if not status:
         return None
-    failed = re.search(rf"^(?:FAILED|ERROR) ({re.escape(name)}.*?)(?: - |$)", output.decode(), re.MULTILINE)
+    failed = re.search(rf"^(?:FAILED|ERROR) ({re.escape(name)}.*?)(?: - |$)", output.decode(),
+                       re.MULTILINE)
     return failed.group(1) if failed else name
 
 
