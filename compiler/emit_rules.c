@@ -228,20 +228,18 @@ static void emit_interface(const struct plan *plan, FILE *out)
 		fputs("\treturn own_mac(packet) || group_mac(packet);\n}\n\n", out);
 }
 
-/* Of those to its port, the packets that are the listener's; addressed_to_interface comes besides.
- */
+/* Of those to its port, the packets that are the listener's, but for addressed_to_interface. */
 static void emit_listener_condition(const struct listener *listener, const char *indent, FILE *out)
 {
-	bool both = listener->protocols == (PROTOCOL_TCP | PROTOCOL_UDP);
-
-	if (both)
+	if (listener->protocols == (PROTOCOL_TCP | PROTOCOL_UDP))
 		fputs("(packet->protocol == IPPROTO_TCP || packet->protocol == IPPROTO_UDP)", out);
 	else
 		fprintf(out, "packet->protocol == IPPROTO_%s",
 			listener->protocols & PROTOCOL_TCP ? "TCP" : "UDP");
-	fprintf(out, " &&\n%s%s%s(packet)", indent,
-		listener->address_count ? "is_to_" : "addressed_to_",
-		listener->address_count ? listener->name : "host");
+	if (listener->address_count)
+		fprintf(out, " &&\n%sis_to_%s(packet)", indent, listener->name);
+	else
+		fprintf(out, " &&\n%saddressed_to_host(packet)", indent);
 }
 
 /* The port of the listener, with all the listeners that have it. */

@@ -57,9 +57,9 @@ struct plan {
 	bool readdress;			 /* some udp listener has another destination port */
 	bool tracked, stateless;	 /* and such replies */
 	bool branch_free;		 /* some listener is */
-	bool judge_functions;	    /* each judge is a function that the verifier walks once, */
-	bool address_functions;	    /* and so is each listener's list of addresses */
-	const char *const *reasons; /* names of the outcomes, ended by NULL */
+	bool judge_functions;		 /* each judge is a global function, which the verifier */
+	bool address_functions;		 /* walks once; each listener's list of addresses is */
+	const char *const *reasons;	 /* names of the outcomes, ended by NULL */
 	uint32_t counter_count;
 };
 
