@@ -80,22 +80,21 @@ static uint32_t word_at(const uint8_t *bytes, unsigned word)
 /* One address or prefix as a condition on the words of `to`. */
 static void emit_address(const struct address *address, FILE *out)
 {
-	unsigned words = address->family == 4 ? 1 : 4, bits = address->prefix;
+	unsigned bits = address->prefix;
 	const char *and = "";
 
 	if (!bits)
 		fputs("true", out);
-	for (unsigned word = 0; word < words && bits; word++) {
+	for (unsigned word = 0; bits; word++) {
 		unsigned taken = bits < 32 ? bits : 32;
 		uint32_t value = word_at(address->bytes, word);
-		uint32_t mask = taken == 32 ? UINT32_MAX : ~(UINT32_MAX >> taken);
 
 		fputs(and, out);
 		if (taken == 32)
 			fprintf(out, "to[%u] == bpf_htonl(0x%08x)", word, value);
 		else
 			fprintf(out, "(to[%u] & bpf_htonl(0x%08x)) == bpf_htonl(0x%08x)", word,
-				mask, value);
+				~(UINT32_MAX >> taken), value);
 		and = " && ";
 		bits -= taken;
 	}

@@ -268,11 +268,22 @@ static void compare_flow(const struct program *program, const struct tuple *tupl
 		       expected, other);
 }
 
+/* What a program remembers of flows holds until something is added, so each time is counted. */
+static void compare_additions(const struct program *program, uint64_t before, bool added,
+			      struct check *check)
+{
+	uint64_t after = program->replies->flows_added;
+
+	if (after != before + added)
+		differ(check, "flows", "counted %lu additions, expected %d", after - before, added);
+}
+
 static void compare_flows(const struct program *program, const struct trial *trial,
-			  struct check *check)
+			  uint64_t added_before, struct check *check)
 {
 	const struct outcome *outcome = &check->outcome;
 
+	compare_additions(program, added_before, is_tracked(outcome, trial), check);
 	if (is_tracked(outcome, trial)) {
 		compare_flow(program, &outcome->tuple, outcome->port, 0, outcome->listener->port,
 			     check);
@@ -313,6 +324,7 @@ int trial_check(struct program *program, const struct host *host, int interface,
 		.delivered = trial->delivered,
 		.port = situation.pending.waiting ? 0 : 7,
 	};
+	uint64_t added = program->replies ? program->replies->flows_added : 0;
 	int err = 0;
 
 	if (situation.pending.present && program->pending >= 0) {
@@ -336,7 +348,7 @@ int trial_check(struct program *program, const struct host *host, int interface,
 	if (program->pending >= 0)
 		compare_pending(program, trial, &before, check);
 	if (program->flows >= 0)
-		compare_flows(program, trial, check);
+		compare_flows(program, trial, added, check);
 	expect_ports(program, trial, &check->outcome);
 	return 0;
 }

@@ -288,6 +288,30 @@ static void try_sweep(struct session *session, enum protocol protocol, uint8_t f
 	}
 }
 
+/*
+ * IPv4 headers that are none: of less than five words, and of version 5. The listen port stands
+ * where ports would be read if the header counted: in the address, or in the length.
+ */
+static void try_no_ipv4_headers(struct session *session)
+{
+	static struct trial trial;
+	struct traffic traffic = now(session);
+	const struct listener *listener = draw_listener(session);
+	const struct message message = {.listener = listener, .route = &listener->routes[0]};
+	const uint8_t port[2] = {(uint8_t)(listener->port >> 8), (uint8_t)listener->port};
+	uint8_t *ip = trial.frame + 14;
+
+	check_libcrypto(session, trial_draw_message(&traffic, &message, &trial));
+	if (ip[0] != 0x45)
+		return;
+	ip[0] = 0x50;
+	memcpy(ip + 2, port, sizeof(port));
+	try(session, 0, &trial);
+	ip[0] = 0x44;
+	memcpy(ip + 18, port, sizeof(port));
+	try(session, 0, &trial);
+}
+
 static void try_every_route(struct session *session)
 {
 	static struct trial trial;
@@ -779,6 +803,8 @@ static void try_all(struct session *session)
 		try_connection(session);
 	for (int i = 0; i < 3; i++)
 		try_ways_back(session);
+	for (int i = 0; i < 4; i++)
+		try_no_ipv4_headers(session);
 	try_every_route(session);
 	try_lengths(session);
 	try_checksums(session);

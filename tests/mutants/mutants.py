@@ -7,8 +7,8 @@ lists those that no test notices.
 A mutant is built in a copy of the tree. What it emits for a number of rule files is held against
 what the sound compiler emits; where that differs, the differential test runs, shortest program
 first. What is still alive then meets the tests of its file (TESTS; FIRST_TESTS come before all
-else), and at last is a survivor: it needs a test, or an entry in `equivalent` that says why nobody
-could tell the difference. An entry that fits no mutant any more is an error. What changes only
+else), emission under AddressSanitizer and UBSan, too, and at last is a survivor: it needs a test,
+or an entry in `equivalent` that says why nobody could tell the difference. An entry that fits no mutant any more is an error. What changes only
 comments of the emitted C does not count: tests/golden shows it.
 
 Kills are remembered in build/mutants/results.json for as long as the function around the mutant
@@ -48,12 +48,14 @@ RANDOM_SEED = 1000   # of the random rule files
 RANDOM_FILES = 40
 TRIED = 6            # programs of a mutant, beside those of KEPT
 KEPT = ROOT / "tests" / "differential" / "rules"
-HOSTS = 3            # that each of them runs on
+HOSTS = 3            # that each of them runs on; emission knows nothing of hosts: 1
 FRAMES = 3000        # on all of these together
 VARIANTS = [[], ["--dispatch=chain"], ["--dispatch=hash"], ["--counters=route"],
             ["--counters=listener"]]
 MEMORY = 4 << 30
 PATIENCE = 600       # seconds; what takes longer says nothing on a busy machine
+EMISSION = 20        # seconds, of which it needs less than one
+SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 COMMENT = re.compile(rb'("(?:\\.|[^"\\])*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
 CLANG = os.environ.get("CLANG") or "clang"
 
@@ -64,8 +66,10 @@ FIRST_TESTS = {  # of files whose mistakes the differential test does not see
     "templates/capture.bpf.c": ["tests/network/test_capture.py"],
 }
 TESTS = {
-    "compiler/emit_manifest.c": ["tests/runtime/test_runtime_rules.py"],
-    "compiler/emit.c": ["tests/cli/test_command.py::test_the_program_says_what_it_was_made_of",
+    "compiler/emit_manifest.c": ["tests/memory/test_memory.py",
+                                 "tests/runtime/test_runtime_rules.py"],
+    "compiler/emit.c": ["tests/memory/test_memory.py",
+                        "tests/cli/test_command.py::test_the_program_says_what_it_was_made_of",
                         "tests/network/test_udp_icmp.py",
                         "tests/network/test_udp.py"],
     "templates/egress.bpf.c": ["tests/network/test_udp.py", "tests/network/test_udp_icmp.py"],
@@ -92,16 +96,20 @@ class Stillborn(Exception):
     pass
 
 
-def limit():
+def detach():
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the background of a shell ignores
+
+
+def limit():
+    detach()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
-def run(words, seconds, **options):
+def run(words, seconds, prepare=limit, **options):
     """Its exit status (None: it took too long) and its output."""
     with subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, preexec_fn=limit, **options) as child:
+                          stderr=subprocess.STDOUT, preexec_fn=prepare, **options) as child:
         try:
             output, _ = child.communicate(timeout=seconds)
             return child.returncode, output
@@ -243,7 +251,8 @@ class Tree:
 
     def emit(self, rules, variant):
         """The emitted C with its comments and without; None: mplexc fails."""
-        status, output = run([self.mplexc, rules, "-o", "-", *variant], 60, cwd=self.root)
+        status, output = run([self.mplexc, rules, "-o", "-", *variant], EMISSION,
+                             cwd=self.root)
         if status == 0:
             return output, COMMENT.sub(lambda match: match.group(1) or b" ", output)
         return None
@@ -319,6 +328,17 @@ def save(text):
     return file
 
 
+def try_sanitizers(tree, corpus):
+    """What reads or writes beyond the end of something, and gives the same C nevertheless."""
+    tree.make("BUILD=build/sanitize", f"SANITIZE={SANITIZE}", "build/sanitize/mplexc")
+    for rules, variant, _ in corpus.emitted:
+        # Not limited: AddressSanitizer reserves more than there is.
+        status, _ = run([tree.build / "sanitize" / "mplexc", rules, "-o", "/dev/null", *variant],
+                        EMISSION, detach, cwd=tree.root)
+        if status:
+            raise Killed("sanitizers")
+
+
 def try_program(tree, rules, variant, seed, hosts):
     words = [tree.differential, "--rules", rules, "--files", hosts, "--frames", FRAMES // hosts,
              "--seed", seed,
@@ -349,8 +369,9 @@ def try_differential(tree, corpus, mutant):
         raise
     changed = [first, *changed]
     try_warnings(changed)
+    hosts = HOSTS if mutant.file.startswith("templates/") else 1
     for seed, (rules, variant, _) in enumerate(choose(changed)):
-        try_program(tree, rules, variant, HOSTS * (seed + 1), HOSTS)
+        try_program(tree, rules, variant, HOSTS * (seed + 1), hosts)
     return True
 
 
@@ -379,15 +400,16 @@ def try_pytest(tree, files, restore):
     What fails has to fail again, and to pass without the mutant: neither a busy machine nor a test
     that this place does not suit must look like a good test.
     """
+    programs = ["build/mplex-run", "build/tests/out_of_memory"]
     if files:
-        tree.make("build/mplex-run")
+        tree.make(*programs)
     for name in files:
         failed = pytest_fails(tree, name)
         if not failed or not pytest_fails(tree, failed):
             continue
         restore()
         tree.rebuild()
-        tree.make("build/mplex-run")
+        tree.make(*programs)
         if pytest_fails(tree, failed):
             sys.exit(f"{failed} fails in {tree.root} without any mutant")
         raise Killed(failed)
@@ -408,6 +430,8 @@ def try_mutant(tree, corpus, mutant):
         try_pytest(tree, FIRST_TESTS.get(mutant.file, []), restore)
         changed = try_differential(tree, corpus, mutant)
         try_unit_tests(tree, UNIT_TESTS.get(mutant.file, []))
+        if mutant.file.startswith("compiler/"):
+            try_sanitizers(tree, corpus)
         if changed or mutant.file.startswith("compiler/"):
             try_pytest(tree, TESTS.get(mutant.file, []), restore)
         if not changed:
