@@ -55,7 +55,7 @@ VARIANTS = [[], ["--dispatch=chain"], ["--dispatch=hash"], ["--counters=route"],
 MEMORY = 4 << 30
 PATIENCE = 600       # seconds; what takes longer says nothing on a busy machine
 EMISSION = 20        # seconds, of which it needs less than one
-SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
+SANITIZE = "-fsanitize=address,undefined,bounds-strict -fno-sanitize-recover=all"
 COMMENT = re.compile(rb'("(?:\\.|[^"\\])*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
 CLANG = os.environ.get("CLANG") or "clang"
 

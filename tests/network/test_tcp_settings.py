@@ -104,6 +104,20 @@ def test_jumbo_frames(mode):
                 assert ask(network.client, version, 5000, message("601") + bytes(length)) == 5002
 
 
+def test_the_largest_segment(mode):
+    """Its checksum is reckoned to the last byte before the hand-over."""
+    with Network(mtu=65535) as network, attach(network.server, RULES, mode), \
+            Servers(network.server, PORTS, kinds=(TcpServer,)) as servers, \
+            Wire(network.client) as wire:
+        for version in (4, 6):
+            crafted = CraftedTcp(wire, version, source_port=next(ports))
+            crafted.open()
+            sent = message("601", 65535 - 12 - {4: 40, 6: 60}[version])
+            assert crafted.say(sent, len(sent)).startswith(b"5002")
+            assert servers.received() == {("TcpServer", version, 5002): [sent]}
+            servers.forget()
+
+
 @pytest.mark.parametrize("small", [False, True])
 def test_the_clients_mss_on_a_jumbo_link(mode, small):
     """Here nothing but the cookie's memory of it keeps the server from sending more."""

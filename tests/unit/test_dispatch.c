@@ -184,32 +184,55 @@ static struct listener *draw_listener(const char *name)
 /* What the emitted function said; port 0: no route. */
 struct answer {
 	uint16_t port;
-	uint32_t route;
+	uint32_t route; /* or NOT_COUNTED */
 };
+
+static const uint32_t NOT_COUNTED = UINT32_MAX;
+
+/* Whether a route has the tag, and no pattern inside its own has it, too. */
+static bool is_innermost(const struct listener *listener, uint32_t route, const uint8_t *tag)
+{
+	const struct pattern *pattern = &listener->routes[route].pattern;
+
+	if (!pattern_matches(listener, pattern, tag))
+		return false;
+	for (size_t i = 0; i < listener->route_count; i++)
+		if (pattern_matches(listener, &listener->routes[i].pattern, tag) &&
+		    pattern_relation(listener, &listener->routes[i].pattern, pattern) ==
+			    RELATION_INSIDE)
+			return false;
+	return true;
+}
 
 static void check_answer(const struct listener *listener, const uint8_t *tag,
 			 const struct answer *answer)
 {
-	bool any = false;
+	uint32_t route = 0;
 
-	for (size_t i = 0; i < listener->route_count; i++)
-		any |= pattern_matches(listener, &listener->routes[i].pattern, tag);
-	if (!any) {
-		assert_int_equal(answer->port, 0);
+	while (route < listener->route_count &&
+	       !(is_innermost(listener, route, tag) &&
+		 (answer->route == route || answer->route == NOT_COUNTED)))
+		route++;
+	if (route < listener->route_count) {
+		assert_int_equal(answer->port, listener->routes[route].port);
 		return;
 	}
-	assert_true(answer->route < listener->route_count);
-	assert_int_equal(answer->port, listener->routes[answer->route].port);
-	assert_true(pattern_matches(listener, &listener->routes[answer->route].pattern, tag));
-	for (size_t i = 0; i < listener->route_count; i++)
-		if (pattern_matches(listener, &listener->routes[i].pattern, tag))
-			assert_int_not_equal(
-				pattern_relation(listener, &listener->routes[i].pattern,
-						 &listener->routes[answer->route].pattern),
-				RELATION_INSIDE);
+	assert_int_equal(answer->port, 0);
+	for (route = 0; route < listener->route_count; route++)
+		assert_false(pattern_matches(listener, &listener->routes[route].pattern, tag));
 }
 
-/* A tag in a pattern, next to it, or anywhere. */
+/* A number of 32 bits in the last bytes, or in the first ones where the order is little. */
+static void put_number(const struct listener *listener, uint32_t number, uint8_t *tag)
+{
+	bool little = listener->tag.type == TAG_UINT && listener->tag.order == ORDER_LITTLE;
+
+	memset(tag, 0, TAG_MAX);
+	for (uint32_t i = 0; i < listener->tag.length && number; i++, number >>= 8)
+		tag[little ? i : listener->tag.length - 1 - i] = (uint8_t)number;
+}
+
+/* A tag in a pattern, next to it, or anywhere, or a small number. */
 static void draw_tag(const struct listener *listener, uint8_t *tag)
 {
 	const struct route *route = &listener->routes[draw(listener->route_count)];
@@ -220,7 +243,7 @@ static void draw_tag(const struct listener *listener, uint8_t *tag)
 	bool little = listener->tag.type == TAG_UINT && listener->tag.order == ORDER_LITTLE;
 	int step = draw(3) - 1;
 
-	switch (draw(5)) {
+	switch (draw(6)) {
 	case 0: /* an end of the pattern, or one before or behind it */
 		pattern_span(listener, &route->pattern, low, high);
 		for (uint32_t i = 0; i < length; i++)
@@ -245,6 +268,9 @@ static void draw_tag(const struct listener *listener, uint8_t *tag)
 		draw_text(listener, false, draw(2), text);
 		assert_int_equal(pattern_read(listener, text, strlen(text), &pattern, problem), 0);
 		memcpy(tag, pattern.value, length);
+		break;
+	case 4:
+		put_number(listener, draw(256), tag);
 		break;
 	default:
 		for (uint32_t i = 0; i < length; i++)
@@ -371,16 +397,16 @@ typedef bool route_function(const uint8_t *tag, struct verdict *verdict);
 
 static struct answer call(route_function *function, const uint8_t *tag)
 {
-	struct verdict verdict = {.reason = 1234, .counter = 5678, .port = 9};
-	struct answer answer = {0};
+	const uint32_t counter = 0xfeed5678;
+	struct verdict verdict = {.reason = 1234, .counter = counter, .port = 9};
+	struct answer answer = {.route = NOT_COUNTED};
 
-	if (function(tag, &verdict)) {
+	if (function(tag, &verdict))
 		answer.port = verdict.port;
-		answer.route = verdict.counter - ROUTES_BASE;
-	} else {
-		assert_int_equal(verdict.counter, 5678);
+	else
 		assert_int_equal(verdict.port, 9);
-	}
+	if (verdict.counter != counter)
+		answer.route = verdict.counter - ROUTES_BASE;
 	assert_int_equal(verdict.reason, 1234);
 	return answer;
 }
@@ -401,6 +427,12 @@ static void *compile_here(const char *source, const char *library)
 	return handle;
 }
 
+/* Which of a set's forms count their routes. */
+static bool is_counted(int set, int form)
+{
+	return (set + form) % 2;
+}
+
 static void test_random_sets(void **state)
 {
 	struct listener *sets[SETS];
@@ -417,7 +449,7 @@ static void test_random_sets(void **state)
 
 			snprintf(name, sizeof(name), "set%d_%d", i, form);
 			sets[i]->name = name;
-			emit_form(sets[i], form, true, out);
+			emit_form(sets[i], form, is_counted(i, form), out);
 			sets[i]->name = plain_name;
 			write_call(name, out);
 		}
@@ -437,6 +469,8 @@ static void test_random_sets(void **state)
 
 				draw_tag(sets[i], tag);
 				answer = call(function, tag);
+				assert_int_equal(answer.route != NOT_COUNTED,
+						 is_counted(i, form) && answer.port);
 				check_answer(sets[i], tag, &answer);
 			}
 		}
@@ -543,16 +577,168 @@ static void test_innermost(void **state)
 	dlclose(handle);
 }
 
-/* Every key of large tables is found, each at its route; others are not. */
+/*
+ * A tag whose words are the lowest or the highest that there are, or one step away: 0 and all ones
+ * in hex, "00000000" and "99999999" in text.
+ */
+static void draw_extremes(const struct listener *listener, uint8_t *tag)
+{
+	uint8_t low = listener->tag.type == TAG_TEXT ? '0' : 0;
+	uint8_t high = listener->tag.type == TAG_TEXT ? '9' : 0xff;
+
+	for (uint32_t at = 0; at < listener->tag.length; at += 8) {
+		uint32_t end = at + 8 < listener->tag.length ? at + 8 : listener->tag.length;
+		bool highest = draw(2);
+
+		memset(tag + at, highest ? high : low, end - at);
+		if (!draw(3))
+			tag[end - 1] += highest ? -1 : 1;
+	}
+}
+
+static void write_tag_text(const struct listener *listener, const uint8_t *tag, char *text)
+{
+	for (uint32_t at = 0; at < listener->tag.length; at++)
+		text += sprintf(text, listener->tag.type == TAG_TEXT ? "%c" : "%02x", tag[at]);
+}
+
+/* One range between such tags, or a single tag where both are the same. */
+static struct listener *draw_extreme_range(const char *name)
+{
+	static const uint32_t lengths[] = {8, 9, 16, 17, 24, 32};
+	struct listener *listener =
+		make_listener(name, draw(2) ? TAG_TEXT : TAG_HEX, ORDER_BIG, lengths[draw(6)], 1);
+	uint8_t first[TAG_MAX], last[TAG_MAX];
+	char text[4 * TAG_MAX + 8];
+
+	draw_extremes(listener, first);
+	draw_extremes(listener, last);
+	if (draw(2)) /* the first words are the same */
+		memcpy(last, first, 8 * draw((listener->tag.length + 7) / 8));
+	bool turned = memcmp(first, last, listener->tag.length) > 0;
+
+	write_tag_text(listener, turned ? last : first, text);
+	strcat(text, "..");
+	write_tag_text(listener, turned ? first : last, text + strlen(text));
+	add_route(listener, text, 1);
+	return listener;
+}
+
+/* Where a bound is left out, because nothing is beyond it, and where it must not be. */
+static void test_extreme_ranges(void **state)
+{
+	enum {
+		RANGES = 300,
+	};
+	struct listener *sets[RANGES];
+	FILE *out = create("extremes.c");
+	char name[32];
+	void *handle;
+
+	(void)state;
+	write_surroundings(on_this_machine, out);
+	for (int i = 0; i < RANGES; i++) {
+		snprintf(name, sizeof(name), "set%d", i);
+		sets[i] = draw_extreme_range(name);
+		emit_form(sets[i], i % 2 ? DISPATCH_HASH : DISPATCH_CHAIN, true, out);
+		write_call(name, out);
+	}
+	assert_int_equal(fclose(out), 0);
+	handle = compile_here("extremes.c", "extremes.so");
+	for (int i = 0; i < RANGES; i++) {
+		route_function *function;
+
+		snprintf(name, sizeof(name), "call_set%d", i);
+		function = dlsym(handle, name);
+		assert_non_null(function);
+		for (int t = 0; t < TAGS; t++) {
+			uint8_t tag[TAG_MAX] = {0};
+			struct answer answer;
+
+			if (draw(2))
+				draw_extremes(sets[i], tag);
+			else
+				draw_tag(sets[i], tag);
+			answer = call(function, tag);
+			check_answer(sets[i], tag, &answer);
+		}
+		free_listener(sets[i]);
+	}
+	dlclose(handle);
+}
+
+/*
+ * Every number of ranges, the last one up to the highest tag or not, so that a table has its last
+ * rows full or filled up: for one word and for two.
+ */
+static void test_searches(void **state)
+{
+	enum {
+		RANGES = 25, /* of ten numbers of a byte, up to 249 */
+		SEARCHES = 4 * RANGES,
+	};
+	static const char *const formats[] = {"%1$02x..%2$02x",
+					      "%1$02x0000000000000000..%2$02xffffffffffffffff"};
+	FILE *out = create("searches.c");
+	char name[32], text[64];
+	void *handle;
+
+	(void)state;
+	write_surroundings(on_this_machine, out);
+	for (unsigned i = 0; i < SEARCHES; i++) {
+		unsigned last = i / 4, highest = i / 2 % 2 ? 255 : 10 * last + 9;
+		struct listener *set;
+
+		snprintf(name, sizeof(name), "set%u", i);
+		set = make_listener(name, TAG_HEX, ORDER_BIG, i % 2 ? 9 : 1, RANGES);
+		for (unsigned range = 0; range <= last; range++) {
+			snprintf(text, sizeof(text), formats[i % 2], 10 * range,
+				 range < last ? 10 * range + 9 : highest);
+			add_route(set, text, 1 + range);
+		}
+		emit_form(set, DISPATCH_HASH, true, out);
+		write_call(name, out);
+		free_listener(set);
+	}
+	assert_int_equal(fclose(out), 0);
+	handle = compile_here("searches.c", "searches.so");
+	for (unsigned i = 0; i < SEARCHES; i++) {
+		unsigned last = i / 4, highest = i / 2 % 2 ? 255 : 10 * last + 9;
+		route_function *function;
+
+		snprintf(name, sizeof(name), "call_set%u", i);
+		function = dlsym(handle, name);
+		assert_non_null(function);
+		for (unsigned first = 0; first < 256; first++) {
+			unsigned range = first / 10 < last ? first / 10 : last;
+			uint8_t tag[TAG_MAX];
+			struct answer answer;
+
+			memset(tag, 0xff, sizeof(tag));
+			tag[0] = first;
+			answer = call(function, tag);
+			assert_int_equal(answer.port, first <= highest ? 1 + range : 0);
+			assert_int_equal(answer.route, first <= highest ? range : NOT_COUNTED);
+		}
+	}
+	dlclose(handle);
+}
+
+/*
+ * Every key of large tables is found, each at its route; others are not: none of the numbers below
+ * the first either, of which one stands in the row of the tag that is all zeros.
+ */
 static void test_large_tables(void **state)
 {
 	static const struct {
 		enum tag_type type;
 		uint32_t length;
-		size_t count;
+		size_t count, first;
 	} tables[] = {
-		{TAG_HEX, 2, 65536},   {TAG_HEX, 3, 65535}, {TAG_TEXT, 8, 65535},
-		{TAG_TEXT, 16, 65535}, {TAG_UINT, 4, 5000}, {TAG_TEXT, 32, 3000},
+		{TAG_HEX, 2, 65536, 0},	    {TAG_HEX, 3, 65535, 0},	{TAG_TEXT, 8, 65535, 0},
+		{TAG_TEXT, 16, 65535, 0},   {TAG_UINT, 4, 5000, 0},	{TAG_TEXT, 32, 3000, 0},
+		{TAG_HEX, 8, 5000, 60000},  {TAG_HEX, 16, 2500, 60000}, {TAG_HEX, 32, 1700, 60000},
+		{TAG_UINT, 6, 6000, 60000}, {TAG_HEX, 4, 70000, 0},
 	};
 
 	(void)state;
@@ -565,7 +751,8 @@ static void test_large_tables(void **state)
 		void *handle;
 
 		for (size_t i = 0; i < tables[t].count; i++) {
-			sprintf(text, tables[t].type == TAG_UINT ? "%1$zu" : "%1$0*2$zx", i,
+			sprintf(text, tables[t].type == TAG_UINT ? "%1$zu" : "%1$0*2$zx",
+				tables[t].first + i,
 				(int)(tables[t].type == TAG_HEX ? 2 : 1) * (int)tables[t].length);
 			add_route(listener, text, 1 + i % 65535);
 		}
@@ -581,6 +768,12 @@ static void test_large_tables(void **state)
 
 			assert_int_equal(answer.route, i);
 			assert_int_equal(answer.port, listener->routes[i].port);
+		}
+		for (uint32_t i = 0; i < tables[t].first; i++) {
+			uint8_t tag[TAG_MAX];
+
+			put_number(listener, i, tag);
+			assert_int_equal(call(function, tag).port, 0);
 		}
 		for (int i = 0; i < 200 && tables[t].count < 65536; i++) {
 			uint8_t tag[TAG_MAX];
@@ -929,6 +1122,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_sets),  cmocka_unit_test(test_innermost),
+		cmocka_unit_test(test_searches),     cmocka_unit_test(test_extreme_ranges),
 		cmocka_unit_test(test_large_tables), cmocka_unit_test(test_random_sets_in_kernel),
 		cmocka_unit_test(test_program_size), cmocka_unit_test(test_longest_chain),
 		cmocka_unit_test(test_million_tags), cmocka_unit_test(test_same_text),
