@@ -405,8 +405,7 @@ static void write_bound(const struct emitter *e, unsigned word, const char *rela
 /* Whether the route is a range of which only the tags of digits count. */
 static bool needs_digits(const struct emitter *e, const struct route *route)
 {
-	return e->listener->tag.type == TAG_TEXT && route->pattern.kind == PATTERN_RANGE &&
-	       memcmp(route->pattern.value, route->pattern.last, TAG_MAX);
+	return e->listener->tag.type == TAG_TEXT && route->pattern.kind == PATTERN_RANGE;
 }
 
 /* Whether write_range_terms writes a word. */
@@ -415,12 +414,9 @@ static bool range_has_word(const struct emitter *e, const struct route *route, u
 	struct words low = dispatch_words(e->listener, route->pattern.value);
 	struct words high = dispatch_words(e->listener, route->pattern.last);
 	struct words lowest = extreme(e, false), highest = extreme(e, true);
-	unsigned same = 0;
 
-	while (same < e->dispatch->word_count && low.at[same] == high.at[same])
-		same++;
-	return word < same || !equal_from(e, word, &low, &lowest) ||
-	       !equal_from(e, word, &high, &highest);
+	/* A word that both ends have in common cannot be the lowest and the highest, too. */
+	return !equal_from(e, word, &low, &lowest) || !equal_from(e, word, &high, &highest);
 }
 
 static void write_range_terms(const struct emitter *e, const struct route *route, unsigned *terms)
@@ -430,15 +426,15 @@ static void write_range_terms(const struct emitter *e, const struct route *route
 	struct words lowest = extreme(e, false), highest = extreme(e, true);
 	unsigned word = 0;
 
-	for (; word < e->dispatch->word_count && low.at[word] == high.at[word]; word++) {
+	for (; low.at[word] == high.at[word]; word++) { /* the ends of a range differ */
 		write_join(e, terms);
 		write_relation(e, word, "==", &low);
 	}
-	if (word < e->dispatch->word_count && !equal_from(e, word, &low, &lowest)) {
+	if (!equal_from(e, word, &low, &lowest)) {
 		write_join(e, terms);
 		write_bound(e, word, ">", &low, &lowest);
 	}
-	if (word < e->dispatch->word_count && !equal_from(e, word, &high, &highest)) {
+	if (!equal_from(e, word, &high, &highest)) {
 		write_join(e, terms);
 		write_bound(e, word, "<", &high, &highest);
 	}

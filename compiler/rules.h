@@ -80,7 +80,8 @@ struct place {
  * PATTERN_MASK:  tag & mask equals value (value has no bit outside mask).
  * PATTERN_RANGE: value <= tag <= last, both ends included, compared as a number: bytes in wire
  *                order for text, hex and big-endian uint, reversed for little-endian uint. For
- *                text every byte of the tag must also be a digit. mask is all ones.
+ *                text every byte of the tag must also be a digit. mask is all ones; value and last
+ *                differ.
  */
 enum pattern_kind {
 	PATTERN_EXACT,
