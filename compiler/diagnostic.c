@@ -20,6 +20,7 @@
 #include <jansson.h>
 
 #include "source.h"
+#include "text.h"
 
 enum {
 	LINE_COLUMNS = 100, /* of the source line that are shown */
@@ -274,21 +275,17 @@ static void print_text(const struct diagnostics *diagnostics, const struct diagn
 static json_t *json_text(const char *text)
 {
 	json_t *json = json_string(text);
-	char *shown = NULL;
-	size_t size = 0;
-	bool failed;
+	struct text shown = {0};
 	FILE *out;
 
 	if (json)
 		return json;
-	out = open_memstream(&shown, &size);
-	if (!out)
-		return NULL;
-	show_text(text, out);
-	failed = ferror(out);
-	if (!fclose(out) && !failed && shown)
-		json = json_string(shown);
-	free(shown);
+	out = text_open(&shown);
+	if (out)
+		show_text(text, out);
+	if (!text_close(out, &shown))
+		json = json_string(shown.bytes);
+	free(shown.bytes);
 	return json;
 }
 

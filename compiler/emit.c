@@ -13,6 +13,7 @@
 #include "emit_stages.h"
 #include "parts.h"
 #include "plan.h"
+#include "text.h"
 #include "version.h"
 
 struct emission {
@@ -35,6 +36,13 @@ struct by_family {
 	bool is_void;
 };
 
+/* Where there is one family there is nothing to ask of the packet, unless it is handed on. */
+static void write_unasked(struct emission *e, const char *arguments)
+{
+	if (!(e->plan->ipv4 && e->plan->ipv6) && !strstr(arguments, "packet"))
+		fputs("\t(void)packet; /* its version of IP is known */\n", e->out);
+}
+
 static void write_by_family(struct emission *e, const struct by_family *f)
 {
 	const struct plan *plan = e->plan;
@@ -42,6 +50,7 @@ static void write_by_family(struct emission *e, const struct by_family *f)
 
 	fprintf(e->out, "static __always_inline %s%s%s(%s)\n{\n", f->type,
 		f->type[strlen(f->type) - 1] == '*' ? "" : " ", f->name, f->parameters);
+	write_unasked(e, f->arguments);
 	if (plan->ipv4 && plan->ipv6)
 		fputs("\tif (packet->version == 4)\n\t", e->out);
 	if (plan->ipv4)
@@ -247,6 +256,7 @@ static void write_tuple_size(struct emission *e)
 	need(e, PART_packet);
 	need(e, PART_tuple);
 	fputs("static __always_inline __u32 tuple_size(const struct packet *packet)\n{\n", e->out);
+	write_unasked(e, "");
 	if (plan->ipv4 && plan->ipv6)
 		fputs("\tif (packet->version == 4)\n\t", e->out);
 	if (plan->ipv4)
@@ -347,28 +357,21 @@ static void write_judges(struct emission *e)
 		{"load_u64(", PART_load_u64},
 	};
 	const struct plan *plan = e->plan;
-	char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-	bool failed = true;
+	struct text judges = {0};
+	FILE *out = text_open(&judges);
 
-	if (out) {
+	if (out)
 		emit_judges(plan, out);
-		failed = ferror(out);
-		failed |= fclose(out);
-	}
-	if (failed || !text) {
-		e->error = -ENOMEM;
-		free(text);
+	e->error = text_close(out, &judges);
+	if (e->error)
 		return;
-	}
 	need(e, PART_packet);
 	need(e, PART_reasons);
 	need(e, PART_verdict);
 	if (plan->branch_free)
 		need(e, PART_choose);
 	for (size_t i = 0; i < sizeof(loads) / sizeof(*loads); i++)
-		if (strstr(text, loads[i].call))
+		if (strstr(judges.bytes, loads[i].call))
 			need(e, loads[i].part);
 	if (plan->tcp)
 		need(e, PART_first_segment);
@@ -380,8 +383,8 @@ static void write_judges(struct emission *e)
 		if (is_deep(0, listener_end(listener)))
 			need(e, PART_payload_bytes);
 	}
-	fwrite(text, 1, size, e->out);
-	free(text);
+	fwrite(judges.bytes, 1, judges.size, e->out);
+	free(judges.bytes);
 }
 
 static void write_datagram_verdict(struct emission *e)

@@ -30,7 +30,8 @@ static const char *const refusals[] = {"tag",	   "length",	  "require",	    "mal
 
 struct manifest {
 	FILE *out;
-	bool failed; /* for lack of memory */
+	/* For lack of memory: a value that is missing in another makes that one missing, too. */
+	bool failed;
 };
 
 /* A line of the C string. */
@@ -49,46 +50,57 @@ static void put_text(struct manifest *m, const char *before, const char *middle,
 	fputs("\\n\"\n", m->out);
 }
 
+/*
+ * A value, which it takes over, as JSON, to be freed; NULL for lack of memory. json_dumps does not
+ * see it when there was none for the name of a member (jansson 2.14).
+ */
+static char *dump(struct manifest *m, json_t *value)
+{
+	const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII;
+	size_t size = json_dumpb(value, NULL, 0, flags);
+	char *text = size ? calloc(size + 1, 1) : NULL;
+
+	if (!text || json_dumpb(value, text, size, flags) != size) {
+		m->failed = true;
+		free(text);
+		text = NULL;
+	}
+	json_decref(value);
+	return text;
+}
+
 /* A line with a value, which it takes over, between two pieces of text. */
 static void put_line(struct manifest *m, const char *before, json_t *value, const char *after)
 {
-	char *dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII);
+	char *text = dump(m, value);
 
-	if (!dump)
-		m->failed = true;
-	else
-		put_text(m, before, dump, after);
-	free(dump);
-	json_decref(value);
+	if (text)
+		put_text(m, before, text, after);
+	free(text);
 }
 
 /* The same for an object that stays open for more members. */
 static void put_open(struct manifest *m, json_t *object, const char *after)
 {
-	char *dump = json_dumps(object, JSON_COMPACT | JSON_ENSURE_ASCII);
+	char *text = dump(m, object);
 
-	if (!dump) {
-		m->failed = true;
-	} else {
-		dump[strlen(dump) - 1] = '\0';
-		put_text(m, dump, after, "");
+	if (text) {
+		text[strlen(text) - 1] = '\0';
+		put_text(m, text, after, "");
 	}
-	free(dump);
-	json_decref(object);
+	free(text);
 }
 
-/* json_pack that notes a failure. */
-#define PACK(m, ...)                                      \
-	({                                                \
-		json_t *packed_ = json_pack(__VA_ARGS__); \
-		if (!packed_)                             \
-			(m)->failed = true;               \
-		packed_;                                  \
-	})
+/* One more member of an object, which takes the value over. */
+static void set(struct manifest *m, json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new(object, key, value))
+		m->failed = true;
+}
 
 static json_t *names(struct manifest *m, const char *const *names, size_t count)
 {
-	json_t *list = PACK(m, "[]");
+	json_t *list = json_pack("[]");
 
 	for (size_t i = 0; i < count; i++)
 		if (json_array_append_new(list, json_string(names[i])))
@@ -125,7 +137,7 @@ static json_t *protocols(struct manifest *m, const struct listener *listener)
 
 static json_t *addresses(struct manifest *m, const struct listener *listener)
 {
-	json_t *list = PACK(m, "[]");
+	json_t *list = json_pack("[]");
 
 	for (size_t i = 0; i < listener->address_count; i++) {
 		const struct address *address = &listener->addresses[i];
@@ -148,7 +160,7 @@ static int compare_ports(const void *a, const void *b)
 static json_t *ports(struct manifest *m, const struct listener *listener)
 {
 	uint16_t *all = calloc(listener->route_count + 1, sizeof(*all));
-	json_t *list = PACK(m, "[]");
+	json_t *list = json_pack("[]");
 	size_t count = 0;
 
 	if (!all) {
@@ -190,20 +202,23 @@ static const char *const actions[] = {
 static void put_listener(struct manifest *m, const struct listener_plan *planned, bool last)
 {
 	const struct listener *listener = planned->listener;
-	json_t *head;
+	const char *mode = reply_mode(listener);
+	json_t *head = json_pack("{s:s, s:o, s:i, s:o}", "name", listener->name, "protocols",
+				 protocols(m, listener), "port", listener->port, "addresses",
+				 addresses(m, listener));
 
-	head = PACK(m, "{s:s, s:o, s:i, s:o, s:s*, s:s, s:i, s:o}", "name", listener->name,
-		    "protocols", protocols(m, listener), "port", listener->port, "addresses",
-		    addresses(m, listener), "replies", reply_mode(listener), "otherwise",
-		    actions[listener->otherwise.kind], "counters", (int)planned->counters, "ports",
-		    ports(m, listener));
+	if (mode)
+		set(m, head, "replies", json_string(mode));
+	set(m, head, "otherwise", json_string(actions[listener->otherwise.kind]));
+	set(m, head, "counters", json_integer(planned->counters));
+	set(m, head, "ports", ports(m, listener));
 	put_open(m, head, planned->count_routes ? ",\"routes\":[" : "");
 	for (size_t i = 0; planned->count_routes && i < listener->route_count; i++) {
 		const struct route *route = &listener->routes[i];
 
 		put_line(m, "",
-			 PACK(m, "{s:s, s:i, s:i}", "tag", route->text, "port", route->port,
-			      "counter", (int)(planned->route_counters + i)),
+			 json_pack("{s:s, s:i, s:i}", "tag", route->text, "port", route->port,
+				   "counter", (int)(planned->route_counters + i)),
 			 i + 1 < listener->route_count ? "," : "]");
 	}
 	put_text(m, last ? "}" : "},", "", "");
@@ -231,7 +246,7 @@ static void append_bytes(struct manifest *m, json_t *list, uint32_t at, const ui
 static json_t *test_bytes(struct manifest *m, const struct listener *listener,
 			  const struct test *test)
 {
-	json_t *list = PACK(m, "[]");
+	json_t *list = json_pack("[]");
 
 	for (size_t i = 0; i < listener->require_count; i++) {
 		const struct require *require = &listener->requires[i];
@@ -249,12 +264,11 @@ static void put_test(struct manifest *m, size_t number, const struct listener *l
 {
 	json_t *object;
 
-	object = PACK(m, "{s:i, s:s, s:i, s:i, s:o, s:s}", "listener", (int)number, "protocol",
-		      protocol, "line", (int)test->line, "length", (int)test->length, "bytes",
-		      test_bytes(m, listener, test), "expect", actions[test->expect.kind]);
-	if (test->expect.kind == ACTION_ROUTE &&
-	    json_object_set_new(object, "port", json_integer(test->expect.port)))
-		m->failed = true;
+	object = json_pack("{s:i, s:s, s:i, s:i, s:o, s:s}", "listener", (int)number, "protocol",
+			   protocol, "line", (int)test->line, "length", (int)test->length, "bytes",
+			   test_bytes(m, listener, test), "expect", actions[test->expect.kind]);
+	if (test->expect.kind == ACTION_ROUTE)
+		set(m, object, "port", json_integer(test->expect.port));
 	put_line(m, *first ? "" : ",", object, "");
 	*first = false;
 }
@@ -275,12 +289,12 @@ static void put_tests(struct manifest *m, const struct rules *rules)
 	}
 }
 
-static json_t *needs(struct manifest *m, const struct plan *plan)
+static json_t *needs(const struct plan *plan)
 {
 	if (!plan->tcp)
-		return PACK(m, "{}");
-	return PACK(m, "{s:[s], s:{s:{s:i}}}", "kfuncs", "bpf_sk_assign_tcp_reqsk", "sysctls",
-		    "net.ipv4.tcp_syncookies", "min", 1);
+		return json_pack("{}");
+	return json_pack("{s:[s], s:{s:{s:i}}}", "kfuncs", "bpf_sk_assign_tcp_reqsk", "sysctls",
+			 "net.ipv4.tcp_syncookies", "min", 1);
 }
 
 int emit_manifest(const struct plan *plan, FILE *out)
@@ -288,7 +302,7 @@ int emit_manifest(const struct plan *plan, FILE *out)
 	const struct rules *rules = plan->rules;
 	struct manifest m = {.out = out};
 	size_t ingress_count = sizeof(ingress_reasons) / sizeof(*ingress_reasons);
-	json_t *refused = PACK(&m, "[]");
+	json_t *refused = json_pack("[]");
 	char sha256[65];
 
 	put_hex(sha256, rules->sha256, 32);
@@ -297,9 +311,9 @@ int emit_manifest(const struct plan *plan, FILE *out)
 	      out);
 	put_line(&m, "{\"format\":", json_integer(MANIFEST_FORMAT),
 		 ",\"version\":\"" MPLEX_VERSION "\",");
-	put_line(&m, "\"rules\":", PACK(&m, "{s:s, s:s}", "file", rules->file, "sha256", sha256),
+	put_line(&m, "\"rules\":", json_pack("{s:s, s:s}", "file", rules->file, "sha256", sha256),
 		 ",");
-	put_line(&m, "\"needs\":", needs(&m, plan), ",");
+	put_line(&m, "\"needs\":", needs(plan), ",");
 	put_line(&m, "\"reasons\":", names(&m, plan->reasons, reason_count(plan->reasons)), ",");
 	if (plan->tcp)
 		put_line(&m, "\"ingress_reasons\":", names(&m, ingress_reasons, ingress_count),

@@ -77,14 +77,12 @@ static uint32_t word_at(const uint8_t *bytes, unsigned word)
 	return (uint32_t)bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3];
 }
 
-/* One address or prefix as a condition on the words of `to`. */
+/* One address or prefix, of one bit at least, as a condition on the words of `to`. */
 static void emit_address(const struct address *address, FILE *out)
 {
 	unsigned bits = address->prefix;
 	const char *and = "";
 
-	if (!bits)
-		fputs("true", out);
 	for (unsigned word = 0; bits; word++) {
 		unsigned taken = bits < 32 ? bits : 32;
 		uint32_t value = word_at(address->bytes, word);
@@ -136,12 +134,22 @@ static bool has_family(const struct listener *listener, uint8_t family)
 	return false;
 }
 
-/* Parameters of a global function that the rules may have no use for. */
-static void emit_uses(const char *const *parameters, unsigned count, FILE *out)
+/* Whether the listener has all addresses of the family. */
+static bool has_whole_family(const struct listener *listener, uint8_t family)
 {
-	fputs("\t/* What is never used would not be passed. */\n", out);
-	for (unsigned i = 0; i < count; i++)
-		fprintf(out, "\tbarrier_var(%s);\n", parameters[i]);
+	for (size_t i = 0; i < listener->address_count; i++)
+		if (listener->addresses[i].family == family && !listener->addresses[i].prefix)
+			return true;
+	return false;
+}
+
+/* Words of an address that prefixes may leave out, as parameters of a global function. */
+static void emit_uses(const char *const *words, unsigned count, FILE *out)
+{
+	if (count > 1)
+		fputs("\t/* What is never used would not be passed. */\n", out);
+	for (unsigned i = 1; i < count; i++)
+		fprintf(out, "\tbarrier_var(%s);\n", words[i]);
 }
 
 /* The addresses of a family as a function that the verifier walks once, not once for each way. */
@@ -150,7 +158,7 @@ static void emit_address_function(const struct listener *listener, uint8_t famil
 	static const char *const words[] = {"first", "second", "third", "fourth"};
 	unsigned count = family == 4 ? 1 : 4;
 
-	if (!has_family(listener, family))
+	if (!has_family(listener, family) || has_whole_family(listener, family))
 		return;
 	fprintf(out, "__noinline bool is_ipv%u_of_%s(", family, listener->name);
 	for (unsigned i = 0; i < count; i++)
@@ -176,6 +184,24 @@ static void emit_compared_addresses(const struct listener *listener, uint8_t fam
 			listener->name);
 }
 
+/* The addresses of one family, where the packet is of that. */
+static void emit_family(const struct listener *listener, uint8_t family, bool function, FILE *out)
+{
+	const char *declaration = "const __be32 *to = &((const struct iphdr *)packet->ip)->daddr";
+
+	if (!has_family(listener, family))
+		return;
+	if (has_whole_family(listener, family)) {
+		fprintf(out, "\tif (packet->version == %u)\n\t\treturn true;\n", family);
+		return;
+	}
+	if (family == 6)
+		declaration = "const __be32 *to = ((const struct ipv6hdr *)packet->ip)->daddr";
+	fprintf(out, "\tif (packet->version == %u) {\n\t\t%s;\n\n", family, declaration);
+	emit_compared_addresses(listener, family, function, out);
+	fputs("\t}\n", out);
+}
+
 /* Whether a packet is for one of the addresses that the rule file names. */
 static void emit_addresses(const struct listener *listener, bool functions, FILE *out)
 {
@@ -185,20 +211,8 @@ static void emit_addresses(const struct listener *listener, bool functions, FILE
 	}
 	fprintf(out, "static __always_inline bool is_to_%s(const struct packet *packet)\n{\n",
 		listener->name);
-	if (has_family(listener, 4)) {
-		fputs("\tif (packet->version == 4) {\n"
-		      "\t\tconst __be32 *to = &((const struct iphdr *)packet->ip)->daddr;\n\n",
-		      out);
-		emit_compared_addresses(listener, 4, functions, out);
-		fputs("\t}\n", out);
-	}
-	if (has_family(listener, 6)) {
-		fputs("\tif (packet->version == 6) {\n"
-		      "\t\tconst __be32 *to = ((const struct ipv6hdr *)packet->ip)->daddr;\n\n",
-		      out);
-		emit_compared_addresses(listener, 6, functions, out);
-		fputs("\t}\n", out);
-	}
+	emit_family(listener, 4, functions, out);
+	emit_family(listener, 6, functions, out);
 	fputs("\treturn false;\n}\n\n", out);
 }
 

@@ -22,6 +22,7 @@
 #include "rules.h"
 #include "source.h"
 #include "testing.h"
+#include "text.h"
 #include "version.h"
 
 enum {
@@ -60,9 +61,14 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 done, 1 failed (a test, clang, the output), 2 usage, 3 bad rule file.\n";
 
-static void free_text(char **text)
+static void free_text(struct text *text)
 {
-	free(*text);
+	free(text->bytes);
+}
+
+static void free_string(char **string)
+{
+	free(*string);
 }
 
 static void free_bytes(void **bytes)
@@ -220,27 +226,20 @@ static void write_name(const char *name, FILE *out)
 	}
 }
 
-static char *dependency_rule(const struct options *options, size_t *size)
+static int dependency_rule(const struct options *options, struct text *rule)
 {
-	char *rule = NULL;
-	FILE *out = open_memstream(&rule, size);
-	bool failed;
+	FILE *out = text_open(rule);
 
-	if (!out)
-		return NULL;
-	write_name(options->output, out);
-	fputc(':', out);
-	if (strcmp(options->rules, "-")) {
-		fputc(' ', out);
-		write_name(options->rules, out);
+	if (out) {
+		write_name(options->output, out);
+		fputc(':', out);
+		if (strcmp(options->rules, "-")) {
+			fputc(' ', out);
+			write_name(options->rules, out);
+		}
+		fputc('\n', out);
 	}
-	fputc('\n', out);
-	failed = ferror(out);
-	if (fclose(out) || failed || !rule) {
-		free(rule);
-		return NULL;
-	}
-	return rule;
+	return text_close(out, rule);
 }
 
 static int write_file(const char *path, const void *bytes, size_t size,
@@ -257,50 +256,45 @@ static int write_file(const char *path, const void *bytes, size_t size,
 
 static int write_dependencies(const struct options *options, struct diagnostics *diagnostics)
 {
-	__attribute__((cleanup(free_text))) char *path = NULL, *rule = NULL;
+	__attribute__((cleanup(free_text))) struct text rule = {0};
+	__attribute__((cleanup(free_string))) char *path = NULL;
 	const char *dot = strrchr(options->output, '.'), *slash = strrchr(options->output, '/');
 	int stem = dot && (!slash || dot > slash) ? dot - options->output
 						  : (int)strlen(options->output);
-	size_t size;
+	int err = dependency_rule(options, &rule);
 
-	rule = dependency_rule(options, &size);
 	if (options->dependencies)
 		path = strdup(options->dependencies);
 	else if (asprintf(&path, "%.*s.d", stem, options->output) < 0)
 		path = NULL;
-	if (!rule || !path) {
+	if (err || !path) {
 		diagnostics_error(diagnostics, NOWHERE, "out of memory");
 		return FAILED;
 	}
-	return write_file(path, rule, size, diagnostics);
+	return write_file(path, rule.bytes, rule.size, diagnostics);
 }
 
 static int write_program(const struct plan *plan, const struct options *options,
 			 struct diagnostics *diagnostics)
 {
-	__attribute__((cleanup(free_text))) char *code = NULL;
+	__attribute__((cleanup(free_text))) struct text code = {0};
 	__attribute__((cleanup(free_bytes))) void *object = NULL;
-	size_t size, object_size;
-	FILE *out = open_memstream(&code, &size);
-	int err = out ? emit(plan, out) : -ENOMEM;
+	size_t object_size;
+	FILE *out = text_open(&code);
+	int err = out ? emit(plan, out) : 0;
 
-	/* A stream in memory fails for lack of memory only. */
-	if (out && ferror(out))
-		err = -ENOMEM;
-	if ((out && fclose(out)) || !code)
-		err = -ENOMEM;
-	if (err) {
+	if (text_close(out, &code) || err) {
 		diagnostics_error(diagnostics, NOWHERE, "out of memory");
 		return FAILED;
 	}
 	if (ends_with(options->output, ".o") &&
-	    clang_compile(code, size, diagnostics, &object, &object_size))
+	    clang_compile(code.bytes, code.size, diagnostics, &object, &object_size))
 		return FAILED;
 	/* Before the output: a new output with old dependencies would go unnoticed. */
 	if (options->write_dependencies && write_dependencies(options, diagnostics))
 		return FAILED;
 	return object ? write_file(options->output, object, object_size, diagnostics)
-		      : write_file(options->output, code, size, diagnostics);
+		      : write_file(options->output, code.bytes, code.size, diagnostics);
 }
 
 static int run_tests(const struct rules *rules, const struct source *source, FILE *out,

@@ -56,12 +56,13 @@ static int pin_over(int fd, const char *path)
 
 int document_pin(const json_t *value, const char *path, char *error, size_t n)
 {
-	SCOPED(scoped_free) char *text = json_dumps(value, JSON_COMPACT);
+	/* json_dumps does not see all that it had no memory for (jansson 2.14). */
+	size_t length = json_dumpb(value, NULL, 0, JSON_COMPACT), size = length + 1;
+	SCOPED(scoped_free) char *text = calloc(size, 1);
 	SCOPED(scoped_close) int fd = -1;
-	size_t size = text ? strlen(text) + 1 : 0;
 	int err;
 
-	if (!text)
+	if (!text || !length || json_dumpb(value, text, length, JSON_COMPACT) != length)
 		return failed(error, n, ENOMEM, "cannot write %s: out of memory", path);
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "mplex_document", sizeof(uint32_t), DOCUMENT_CHUNK,
 			    (size + DOCUMENT_CHUNK - 1) / DOCUMENT_CHUNK, NULL);

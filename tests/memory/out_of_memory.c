@@ -12,6 +12,7 @@
  * the libraries still have to set themselves up.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -190,6 +192,35 @@ __attribute__((format(printf, 2, 3))) static void wrong(unsigned long number, co
 	_exit(1);
 }
 
+/* The output of a run, which stays mapped; NULL where there is none. */
+static const char *map_output(size_t *size)
+{
+	int file = open(output, O_RDONLY | O_CLOEXEC);
+	void *mapped = MAP_FAILED;
+	struct stat stat;
+
+	if (file >= 0 && !fstat(file, &stat)) {
+		*size = (size_t)stat.st_size;
+		mapped = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, file, 0);
+	}
+	close(file);
+	return mapped == MAP_FAILED ? NULL : mapped;
+}
+
+static const char *whole; /* the output of a run with enough memory */
+static size_t whole_size;
+
+static bool is_whole(void)
+{
+	size_t size = 0;
+	const char *written = map_output(&size);
+	bool same = written && size == whole_size && !memcmp(written, whole, size);
+
+	if (written)
+		munmap((void *)written, size);
+	return same;
+}
+
 /* What holds of every run; clean is the status of a run with enough memory. */
 static void check(unsigned long number, int status, int clean)
 {
@@ -206,6 +237,8 @@ static void check(unsigned long number, int status, int clean)
 	if (output && written != !status)
 		wrong(number, "status %d, and the output is %s", status,
 		      written ? "there" : "missing");
+	if (output && !status && !is_whole())
+		wrong(number, "status 0, and the output is not whole");
 }
 
 /* In this process: what is held afterwards, and again afterwards, is lost. */
@@ -279,6 +312,8 @@ int main(int argc, char **argv)
 
 	/* First, while this process has set nothing up yet. */
 	clean = run_fresh(0, &count);
+	if (output)
+		whole = map_output(&whole_size);
 	for (number = 1; number <= count; number += 1 + count / FRESH_RUNS)
 		check(number, run_fresh(number, &came_to), clean);
 

@@ -22,9 +22,10 @@ def run(*arguments):
 @pytest.mark.parametrize("arguments", [
     ("--explain", "--test", RULES),
     ("--dispatch=hash", "-MD", ROOT / "rules" / "binary.yaml"),
+    (ROOT / "tests" / "golden" / "ipv4_only.yaml",),
     ("--check", MESSAGES / "keys.yaml"),
     ("--check", "--diagnostics=json", MESSAGES / "keys.yaml"),
-], ids=["compile", "hash", "errors", "json"])
+], ids=["compile", "hash", "addresses", "errors", "json"])
 def test_mplexc(arguments, tmp_path):
     written = [] if "--check" in arguments else ["-o", tmp_path / "out.bpf.c"]
     run("mplexc", *arguments, *written)

@@ -76,7 +76,8 @@ TESTS = {
     "templates/icmp.bpf.c": ["tests/network/test_udp_icmp.py"],
     "templates/udp.bpf.c": ["tests/network/test_udp.py"],
     "templates/ingress.bpf.c": ["tests/network/test_tcp_frames.py", "tests/network/test_tcp.py",
-                                "tests/network/test_tcp_settings.py"],
+                                "tests/network/test_tcp_settings.py",
+                                "tests/network/test_tcp_connections.py"],
 }
 
 
@@ -313,7 +314,7 @@ def choose(changed):
 def try_warnings(changed):
     """As tests/golden does."""
     for rules, variant, made in changed:
-        if rules.parent in (ROOT / "rules", ROOT / "tests" / "golden") and not variant:
+        if rules.parent in (ROOT / "rules", ROOT / "tests" / "golden", KEPT) and not variant:
             status, _ = run([CLANG, "-target", "bpf", "-Wall", "-Wextra", "-Werror",
                              "-fsyntax-only", "-x", "c", "-"], 20, stdin=save(made))
             if status:

@@ -633,13 +633,19 @@ class TestServers:
                     sock.recv(1)
 
     def test_a_server_that_is_slow_to_accept(self, network, mplex, version):
-        """Its queue is full for a while; the clients' kernels send again."""
+        """Its queue, which holds one more than it asked for, is full for a while; the clients'
+        kernels send again."""
         with listening(network.server, version, 5602, 1) as listener:
             clients = [connect(network.client, version, 5600) for _ in range(6)]
+            before = mplex.counters()
             with mplex.counted() as counters:
                 for number, sock in enumerate(clients):
                     sock.sendall(b"bb %d" % number)
-                assert wait_until(lambda: mplex.counters()["spare", "backlog"])
+                    if number < 2:
+                        assert wait_until(lambda: mplex.counters()["spare", "delivered"]
+                                          == before["spare", "delivered"] + number + 1)
+                assert wait_until(lambda: mplex.counters()["spare", "backlog"]
+                                  > before["spare", "backlog"])
             accepted = [listener.accept()[0] for _ in clients]
             assert sorted(sock.recv(10) for sock in accepted) == [b"bb %d" % n for n in range(6)]
             for sock in clients + accepted:
