@@ -229,10 +229,12 @@ check-long: tests
 MUTANTS ?= 0
 SECONDS ?= 0
 ONLY    ?=
+EXPLAINED ?=
 
 mutants:
 	$(SUDO) $(PYTHON) -B tests/mutants/mutants.py --mutants $(MUTANTS) --seconds $(SECONDS) \
-		--jobs $(JOBS) $(addprefix --seed ,$(SEED)) $(addprefix --only ,$(ONLY))
+		--jobs $(JOBS) $(addprefix --seed ,$(SEED)) $(addprefix --only ,$(ONLY)) \
+		$(if $(EXPLAINED),--explained)
 
 # Kernels booted under qemu: all that tests/kernels/check.py knows, or those of KERNELS.
 KERNELS ?=

@@ -3,13 +3,15 @@
 lists those that no test notices.
 
     make mutants [MUTANTS=200] [SECONDS=600] [SEED=1] [JOBS=2] [ONLY=templates/tcp.bpf.c]
+                 [EXPLAINED=1]
 
 A mutant is built in a copy of the tree. What it emits for a number of rule files is held against
 what the sound compiler emits; where that differs, the differential test runs, shortest program
 first. What is still alive then meets the tests of its file (TESTS; FIRST_TESTS come before all
 else), emission under AddressSanitizer and UBSan, too, and at last is a survivor: it needs a test,
-or an entry in `equivalent` that says why nobody could tell the difference. An entry that fits no mutant any more is an error. What changes only
-comments of the emitted C does not count: tests/golden shows it.
+or an entry in `equivalent` that says why nobody could tell the difference. An entry that fits no
+mutant any more is an error. EXPLAINED=1 tries those that have one, which must survive. What changes
+only comments of the emitted C does not count: tests/golden shows it.
 
 Kills are remembered in build/mutants/results.json for as long as the function around the mutant
 stays as it is, survivors only for as long as the tests do, too. MUTANTS=N is a random choice by
@@ -497,6 +499,14 @@ def report(chosen, results, explained):
     return count.get("survived", 0)
 
 
+def report_explained(chosen, results):
+    killed = [mutant for mutant in chosen if results[mutant.key].state == "killed"]
+    for mutant in killed:
+        print(f"EXPLAINED, and killed by {results[mutant.key].by}: {mutant}")
+    print(f"{len(chosen)} explained mutants: {len(killed)} killed")
+    return len(killed)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--mutants", type=int, default=0, help="how many; 0: all")
@@ -504,6 +514,8 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", action="append", default=[], help="mutants of this file")
     parser.add_argument("--seconds", type=int, default=0, help="begin no more after these")
+    parser.add_argument("--explained", action="store_true",
+                        help="try those that `equivalent` explains, and no others")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     parser.add_argument("--list", action="store_true", help="only say which mutants there are")
     options = parser.parse_args()
@@ -514,6 +526,8 @@ def main():
     explained = find_explained(equivalences, everything)
     check_stale(equivalences)
     chosen = list_mutants(options.only)
+    if options.explained:
+        chosen = [mutant for mutant in chosen if mutant.key in explained]
     # All of them in this order, in which a file is changed and changed back as seldom as can be.
     chosen.sort(key=lambda mutant: (mutant.file, mutant.start))
     if options.mutants or options.seconds:
@@ -525,7 +539,8 @@ def main():
         return 0
 
     results = load_results(options.fresh)
-    waiting = [mutant for mutant in chosen if mutant.key not in explained and
+    waiting = [mutant for mutant in chosen
+               if (options.explained or mutant.key not in explained) and
                not is_known(results.get(mutant.key), mutant.file)]
     print(f"{len(everything)} mutants, {len(chosen)} chosen (seed {options.seed}), "
           f"{len(waiting)} to try", flush=True)
@@ -550,6 +565,8 @@ def main():
                 save_results(results)
                 print(f"{done}/{len(waiting)} {result.state} {result.by} {result.seconds:.1f} s "
                       f"{mutant}", flush=True)
+    if options.explained:
+        return 1 if report_explained(chosen, results) else 0
     return 1 if report(chosen, results, explained) else 0
 
 
