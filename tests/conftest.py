@@ -2,6 +2,7 @@
 """What every test written in Python may ask for."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 # Bytecode of the tests belongs to nobody's tree.
 sys.dont_write_bytecode = True
+# A shell lets what it runs in the background ignore SIGINT, and so would all that is started here.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
